@@ -1,0 +1,547 @@
+//! The state of a run, as a fold over what happened, and what to do next, as
+//! a function of it. The dispatcher in `seatrial-engine` carries it out.
+//!
+//! ```text
+//!            Started             Finished
+//!  Waiting ──────────▶ Running ────────────▶ Ended
+//!     └───────────────── Skipped ──────────────▲
+//! ```
+
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
+use crate::failure::Failure;
+use crate::ids::{AttemptId, Epoch};
+use crate::plan::{Plan, When, Work};
+use crate::stage::Stage;
+use crate::verdict::Verdict;
+
+/// Where one node of the plan is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeState {
+    /// It has not begun.
+    Waiting,
+    /// A worker has it.
+    Running {
+        /// This try.
+        attempt: AttemptId,
+        /// Its fencing number.
+        epoch: Epoch,
+    },
+    /// It is over.
+    Ended(Ending),
+}
+
+/// How a node ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It did what it should, and made this.
+    Done(Option<Digest>),
+    /// It failed.
+    Failed(Failure),
+    /// It was stopped.
+    Cancelled,
+    /// It never began, since this node did not end well, or the run was
+    /// cancelled (`None`).
+    Skipped(Option<u32>),
+}
+
+/// Something that changes the state of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A node began.
+    Started {
+        /// Its place.
+        node: u32,
+        /// This try.
+        attempt: AttemptId,
+        /// Its fencing number.
+        epoch: Epoch,
+    },
+    /// A node ended.
+    Finished {
+        /// Its place.
+        node: u32,
+        /// The fencing number of the try that ended.
+        epoch: Epoch,
+        /// How.
+        ending: Ending,
+    },
+    /// A node will not begin.
+    Skipped {
+        /// Its place.
+        node: u32,
+        /// The node that is the reason; `None`: the run was cancelled.
+        because: Option<u32>,
+    },
+    /// A test of a suite ended with this verdict.
+    Test {
+        /// The suite's node.
+        node: u32,
+        /// Program and name.
+        test: (String, String),
+        /// The verdict of this try; skipped tests do not come here.
+        verdict: Verdict,
+    },
+    /// Somebody wants the run to stop.
+    CancelRequested,
+}
+
+/// A change that cannot happen in the state that there is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalChange {
+    /// There is no such node.
+    #[error("there is no node {0}")]
+    NoSuchNode(u32),
+    /// The node is not where this change begins.
+    #[error("node {node} cannot be {change} from where it is")]
+    WrongState {
+        /// Its place.
+        node: u32,
+        /// The change, as a participle.
+        change: &'static str,
+    },
+    /// A result of a try that is not the current one: it is refused.
+    #[error("node {node} is at epoch {current:?}, not {stale:?}")]
+    Stale {
+        /// Its place.
+        node: u32,
+        /// The epoch of the current try.
+        current: Epoch,
+        /// The epoch of the result.
+        stale: Epoch,
+    },
+}
+
+/// What the dispatcher should do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Give a node to a worker.
+    Start {
+        /// Its place.
+        node: u32,
+        /// The node whose end made this possible.
+        after: Option<u32>,
+    },
+    /// Say that a node will not begin.
+    Skip {
+        /// Its place.
+        node: u32,
+        /// The node that is the reason; `None`: the run was cancelled.
+        because: Option<u32>,
+    },
+}
+
+/// How much a run may do at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Actions, and suites apart from any environment.
+    pub actions: usize,
+    /// Environments.
+    pub sessions: usize,
+}
+
+/// The state of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunState {
+    nodes: Vec<NodeState>,
+    /// Nodes in the order in which they ended.
+    ended: Vec<u32>,
+    tests: BTreeMap<(u32, String, String), Verdict>,
+    cancelled: bool,
+}
+
+impl RunState {
+    /// The state of a run of `plan` before anything happened.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            nodes: vec![NodeState::Waiting; plan.nodes.len()],
+            ended: Vec::new(),
+            tests: BTreeMap::new(),
+            cancelled: false,
+        }
+    }
+
+    /// Takes in what happened.
+    ///
+    /// # Errors
+    /// When it cannot have happened; the state is unchanged then.
+    pub fn apply(&mut self, change: Change) -> Result<(), IllegalChange> {
+        match change {
+            Change::CancelRequested => self.cancelled = true,
+            Change::Started {
+                node,
+                attempt,
+                epoch,
+            } => {
+                let slot = self.slot(node)?;
+                if *slot != NodeState::Waiting {
+                    return Err(IllegalChange::WrongState {
+                        node,
+                        change: "started",
+                    });
+                }
+                *slot = NodeState::Running { attempt, epoch };
+            }
+            Change::Finished {
+                node,
+                epoch,
+                ending,
+            } => {
+                let slot = self.slot(node)?;
+                let NodeState::Running { epoch: current, .. } = *slot else {
+                    return Err(IllegalChange::WrongState {
+                        node,
+                        change: "finished",
+                    });
+                };
+                if current != epoch {
+                    return Err(IllegalChange::Stale {
+                        node,
+                        current,
+                        stale: epoch,
+                    });
+                }
+                *slot = NodeState::Ended(ending);
+                self.ended.push(node);
+            }
+            Change::Skipped { node, because } => {
+                let slot = self.slot(node)?;
+                if *slot != NodeState::Waiting {
+                    return Err(IllegalChange::WrongState {
+                        node,
+                        change: "skipped",
+                    });
+                }
+                *slot = NodeState::Ended(Ending::Skipped(because));
+            }
+            Change::Test {
+                node,
+                test: (program, test),
+                verdict,
+            } => {
+                if !matches!(self.slot(node)?, NodeState::Running { .. }) {
+                    return Err(IllegalChange::WrongState {
+                        node,
+                        change: "tested",
+                    });
+                }
+                self.tests
+                    .entry((node, program, test))
+                    .and_modify(|before| *before = retried(*before, verdict))
+                    .or_insert(verdict);
+            }
+        }
+        Ok(())
+    }
+
+    /// What to do next. Each node appears at most once. Carrying the decisions
+    /// out, telling [`RunState::apply`], and asking again until there is none
+    /// (a skip makes others possible) gives progress until
+    /// [`RunState::is_over`].
+    ///
+    /// `priority` gives for each node how long, in seconds, what follows from
+    /// it is expected to take: the longest first.
+    #[must_use]
+    pub fn decide(&self, plan: &Plan, capacity: Capacity, priority: &[f64]) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        let mut startable = Vec::new();
+        for (place, state) in (0..).zip(&self.nodes) {
+            if *state != NodeState::Waiting {
+                continue;
+            }
+            match self.readiness(plan, place) {
+                Readiness::Wait => {}
+                Readiness::Start => startable.push(place),
+                Readiness::Skip(because) => {
+                    decisions.push(Decision::Skip {
+                        node: place,
+                        because,
+                    });
+                }
+            }
+        }
+        let urgency = |place: u32| priority.get(place as usize).copied().unwrap_or(0.0);
+        startable.sort_by(|a, b| urgency(*b).total_cmp(&urgency(*a)).then(a.cmp(b)));
+        let mut actions = self.running(plan, is_action);
+        let mut sessions = self.sessions(plan);
+        for place in startable {
+            let work = plan.node(place).map(|node| &node.work);
+            if work.is_some_and(is_action) {
+                if actions >= capacity.actions {
+                    continue;
+                }
+                actions += 1;
+            } else if work.is_some_and(is_boot) {
+                if sessions >= capacity.sessions {
+                    continue;
+                }
+                sessions += 1;
+            }
+            // Had nothing ended since, it would have been started earlier: the
+            // last end is what it waited for, as a need or for its room.
+            decisions.push(Decision::Start {
+                node: place,
+                after: self.ended.last().copied(),
+            });
+        }
+        decisions
+    }
+
+    /// The verdict, once nothing that decides is left to do.
+    #[must_use]
+    pub fn verdict(&self, plan: &Plan) -> Option<Verdict> {
+        let mut verdicts = Vec::new();
+        for (place, state) in (0..).zip(&self.nodes) {
+            let decides = plan.decides(place);
+            match state {
+                NodeState::Ended(ending) => match ending {
+                    // Nothing that tidies up may turn a verdict, but one that
+                    // could not be relied upon must not pass.
+                    Ending::Failed(failure) if decides => {
+                        verdicts.push(Verdict::of_failure(failure));
+                    }
+                    Ending::Cancelled if decides => verdicts.push(Verdict::Cancelled),
+                    Ending::Skipped(_) if decides => verdicts.push(Verdict::NotRun),
+                    Ending::Done(_) if decides => verdicts.push(Verdict::Passed),
+                    _ => {}
+                },
+                _ if decides => return None,
+                _ => {}
+            }
+        }
+        verdicts.extend(self.tests.values().copied());
+        if self.cancelled && Verdict::of_all(verdicts.iter().copied()) != Some(Verdict::Passed) {
+            // What a cancelled run's nodes say of themselves is the cancelling's
+            // doing: only a test that failed on its own stays failed.
+            let failed = self
+                .tests
+                .values()
+                .any(|verdict| *verdict == Verdict::Failed);
+            return Some(if failed {
+                Verdict::Failed
+            } else {
+                Verdict::Cancelled
+            });
+        }
+        Some(Verdict::of_all(verdicts).unwrap_or(Verdict::NotRun))
+    }
+
+    /// Whether every node has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.nodes
+            .iter()
+            .all(|state| matches!(state, NodeState::Ended(_)))
+    }
+
+    /// Whether somebody wants the run to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    /// Where a node is.
+    #[must_use]
+    pub fn node(&self, place: u32) -> Option<&NodeState> {
+        self.nodes.get(place as usize)
+    }
+
+    /// What a node made.
+    #[must_use]
+    pub fn output(&self, place: u32) -> Option<Digest> {
+        match self.node(place) {
+            Some(NodeState::Ended(Ending::Done(output))) => *output,
+            _ => None,
+        }
+    }
+
+    /// The nodes that are running.
+    pub fn running_nodes(&self) -> impl Iterator<Item = (u32, AttemptId)> + '_ {
+        (0..)
+            .zip(&self.nodes)
+            .filter_map(|(place, state)| match state {
+                NodeState::Running { attempt, .. } => Some((place, *attempt)),
+                _ => None,
+            })
+    }
+
+    /// The failures that ended deciding nodes, in the order they happened.
+    pub fn failures<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a Failure> + 'a {
+        self.ended
+            .iter()
+            .filter(|place| plan.decides(**place))
+            .filter_map(|place| match self.node(*place) {
+                Some(NodeState::Ended(Ending::Failed(failure))) => Some(failure),
+                _ => None,
+            })
+    }
+
+    /// The node that ended last of those that decide.
+    #[must_use]
+    pub fn decided_by(&self, plan: &Plan) -> Option<u32> {
+        self.ended
+            .iter()
+            .rev()
+            .copied()
+            .find(|place| plan.decides(*place))
+    }
+
+    fn slot(&mut self, node: u32) -> Result<&mut NodeState, IllegalChange> {
+        self.nodes
+            .get_mut(node as usize)
+            .ok_or(IllegalChange::NoSuchNode(node))
+    }
+
+    fn readiness(&self, plan: &Plan, place: u32) -> Readiness {
+        let Some(node) = plan.node(place) else {
+            return Readiness::Wait;
+        };
+        let cleans_up = node.when == When::Always;
+        if self.cancelled && !cleans_up {
+            return Readiness::Skip(None);
+        }
+        let mut unwell = None;
+        for need in &node.needs {
+            match self.node(*need) {
+                Some(NodeState::Ended(Ending::Done(_))) => {}
+                Some(NodeState::Ended(_)) => unwell = unwell.or(Some(*need)),
+                _ if node.when == When::AllWell => {}
+                _ => return Readiness::Wait,
+            }
+        }
+        match node.when {
+            When::AllWell => match unwell {
+                // It cannot begin any more, whatever the others do.
+                Some(need) => Readiness::Skip(Some(need)),
+                None if node.needs.iter().all(|need| self.is_done(*need)) => Readiness::Start,
+                None => Readiness::Wait,
+            },
+            When::SomethingFailed => {
+                if node.needs.iter().any(|need| self.went_wrong(*need)) && self.session_began(node)
+                {
+                    Readiness::Start
+                } else {
+                    Readiness::Skip(node.needs.last().copied())
+                }
+            }
+            When::Always if self.session_began(node) => Readiness::Start,
+            When::Always => Readiness::Skip(unwell),
+        }
+    }
+
+    fn is_done(&self, place: u32) -> bool {
+        matches!(self.node(place), Some(NodeState::Ended(Ending::Done(_))))
+    }
+
+    fn went_wrong(&self, place: u32) -> bool {
+        let failed = matches!(self.node(place), Some(NodeState::Ended(Ending::Failed(_))));
+        let first = (place, String::new(), String::new());
+        let next = (place + 1, String::new(), String::new());
+        failed
+            || self
+                .tests
+                .range(first..next)
+                .any(|(_, verdict)| *verdict > Verdict::Flaky)
+    }
+
+    /// Whether there is an environment to look into or to drop: a boot that
+    /// failed leaves none.
+    fn session_began(&self, node: &crate::plan::Node) -> bool {
+        match &node.work {
+            Work::Stage {
+                session: Some(boot),
+                ..
+            } => self.is_done(*boot),
+            _ => true,
+        }
+    }
+
+    fn running(&self, plan: &Plan, which: fn(&Work) -> bool) -> usize {
+        self.running_nodes()
+            .filter(|(place, _)| plan.node(*place).is_some_and(|node| which(&node.work)))
+            .count()
+    }
+
+    /// Sessions that hold an environment: from the start of their boot to the
+    /// end of their drop.
+    fn sessions(&self, plan: &Plan) -> usize {
+        let mut count = self.running(plan, is_boot);
+        for (place, node) in (0..).zip(&plan.nodes) {
+            if let Work::Stage {
+                session: Some(boot),
+                stage: Stage::Drop,
+                ..
+            } = node.work
+            {
+                let dropped = matches!(self.node(place), Some(NodeState::Ended(_)));
+                if self.is_done(boot) && !dropped {
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+}
+
+enum Readiness {
+    Wait,
+    Start,
+    Skip(Option<u32>),
+}
+
+fn is_action(work: &Work) -> bool {
+    matches!(
+        work,
+        Work::Action(_)
+            | Work::Stage {
+                session: None,
+                stage: Stage::Suite(_),
+                ..
+            }
+    )
+}
+
+fn is_boot(work: &Work) -> bool {
+    matches!(
+        work,
+        Work::Stage {
+            stage: Stage::Boot(_),
+            ..
+        }
+    )
+}
+
+/// The verdict of a test that had one verdict and then, tried again, another.
+fn retried(before: Verdict, now: Verdict) -> Verdict {
+    match (before, now) {
+        (Verdict::Passed, Verdict::Passed) => Verdict::Passed,
+        (Verdict::Passed | Verdict::Flaky, Verdict::Failed)
+        | (Verdict::Failed | Verdict::Flaky, Verdict::Passed) => Verdict::Flaky,
+        // A broken try says nothing: the other one counts.
+        (Verdict::Broken, now) => now,
+        (before, Verdict::Broken) => before,
+        (before, now) => before.max(now),
+    }
+}
+
+/// For each node, the expected seconds from its start to the end of the
+/// longest chain of work that begins with it.
+#[must_use]
+pub fn priorities(plan: &Plan, expected: impl Fn(u32) -> f64) -> Vec<f64> {
+    let mut longest = vec![0.0_f64; plan.nodes.len()];
+    // Needs stand before what needs them, so one pass from the back settles all.
+    for (index, node) in plan.nodes.iter().enumerate().rev() {
+        let own = u32::try_from(index).map_or(0.0, &expected).max(0.0) + longest[index];
+        longest[index] = own;
+        for need in &node.needs {
+            let slot = &mut longest[*need as usize];
+            *slot = slot.max(own);
+        }
+    }
+    longest
+}
+
+#[cfg(test)]
+mod tests;
