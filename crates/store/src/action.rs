@@ -1,0 +1,125 @@
+//! Results of actions, as far as their content is still there.
+
+use seatrial_core::digest::Digest;
+
+use crate::error::StoreError;
+use crate::open::Store;
+use crate::records::{ActionResult, Outputs, Recorded, Records as _, Scope};
+
+impl Store {
+    /// The result of the action with this key, written in this scope. One
+    /// whose outputs or log are gone is no result: the action runs again.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn lookup(&self, key: Digest, scope: Scope) -> Result<Option<ActionResult>, StoreError> {
+        let result = self.sqlite().lookup(key, scope)?;
+        Ok(result.filter(|result| self.is_complete(result)))
+    }
+
+    /// Records the result of an action that passed. The first result stays,
+    /// unless its content is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::NoBlob`] or [`StoreError::NoTree`] when the outputs are not
+    /// in the store, so that no record points at nothing.
+    pub fn record(
+        &self,
+        key: Digest,
+        scope: Scope,
+        result: &ActionResult,
+    ) -> Result<Recorded, StoreError> {
+        if let Some(missing) = self.missing(result) {
+            return Err(match result.outputs {
+                Outputs::Tree(tree) if tree == missing => StoreError::NoTree(missing),
+                _ => StoreError::NoBlob(missing),
+            });
+        }
+        match self.sqlite().record(key, scope, result, None)? {
+            Recorded::Conflict(there) if !self.is_complete(&there) => {
+                self.sqlite().record(key, scope, result, Some(&there))
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    fn is_complete(&self, result: &ActionResult) -> bool {
+        self.missing(result).is_none()
+    }
+
+    fn missing(&self, result: &ActionResult) -> Option<Digest> {
+        let mut blobs: Vec<Digest> = result.log.into_iter().collect();
+        match &result.outputs {
+            Outputs::Tree(tree) if !self.has_tree(*tree) => return Some(*tree),
+            Outputs::Tree(_) => {}
+            Outputs::Blobs(more) => blobs.extend(more),
+        }
+        blobs.into_iter().find(|blob| !self.has_blob(*blob))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::open::tests::store;
+
+    fn result(outputs: Outputs) -> ActionResult {
+        ActionResult {
+            outputs,
+            core_us: 5,
+            wall_us: 7,
+            log: None,
+            finished_at: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_gone_is_a_miss_and_can_be_replaced() {
+        let (_dir, store) = store();
+        let key = Digest::of("key");
+        let first = result(Outputs::Blobs(vec![
+            store.put_bytes(b"1").expect("put").digest,
+        ]));
+        let second = result(Outputs::Blobs(vec![
+            store.put_bytes(b"2").expect("put").digest,
+        ]));
+        let record =
+            |result: &ActionResult| store.record(key, Scope::Trusted, result).expect("record");
+        assert_eq!(record(&first), Recorded::Stored);
+        assert_eq!(record(&first), Recorded::Same);
+        assert_eq!(record(&second), Recorded::Conflict(first.clone()));
+        assert_eq!(
+            store.lookup(key, Scope::Trusted).expect("lookup"),
+            Some(first)
+        );
+        std::fs::remove_file(store.blob_path(Digest::of("1"))).expect("remove");
+        assert_eq!(store.lookup(key, Scope::Trusted).expect("lookup"), None);
+        assert_eq!(record(&second), Recorded::Stored);
+        assert_eq!(
+            store.lookup(key, Scope::Trusted).expect("lookup"),
+            Some(second)
+        );
+        assert_eq!(store.lookup(key, Scope::Untrusted).expect("lookup"), None);
+    }
+
+    #[test]
+    fn no_record_points_at_nothing() {
+        let (_dir, store) = store();
+        let nothing = Digest::of("nothing");
+        for (outputs, text) in [
+            (
+                Outputs::Tree(nothing),
+                format!("no tree {nothing} in the store"),
+            ),
+            (
+                Outputs::Blobs(vec![nothing]),
+                format!("no blob {nothing} in the store"),
+            ),
+        ] {
+            let error = store
+                .record(nothing, Scope::Trusted, &result(outputs))
+                .expect_err("gone");
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}

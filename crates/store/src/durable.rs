@@ -1,0 +1,98 @@
+//! Making files durable, in the one order that works: content, then name,
+//! then the directory that holds the name.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::error::StoreError;
+
+/// Remembers that a sync failed. After that the kernel may have dropped the
+/// dirty pages and a second fsync would succeed without them, so the only
+/// honest answer to every later write is an error.
+#[derive(Default)]
+pub(crate) struct Disk {
+    failed: OnceLock<PathBuf>,
+}
+
+impl Disk {
+    /// Refuses when a sync has failed before.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        match self.failed.get() {
+            Some(path) => Err(StoreError::Poisoned { path: path.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the content of an open file is on the disk.
+    pub(crate) fn sync(&self, file: &File, path: &Path) -> Result<(), StoreError> {
+        self.checked("sync", path, file.sync_all())
+    }
+
+    /// Waits until the names in a directory are on the disk.
+    pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
+        let result = File::open(dir).and_then(|file| file.sync_all());
+        self.checked("sync", dir, result)
+    }
+
+    /// Waits until everything of the file system that holds `dir` is on the
+    /// disk: for many files this is one wait instead of one each.
+    pub(crate) fn sync_file_system(&self, dir: &Path) -> Result<(), StoreError> {
+        let result = File::open(dir)
+            .and_then(|file| nix::unistd::syncfs(file.as_fd()).map_err(io::Error::from));
+        self.checked("sync the file system of", dir, result)
+    }
+
+    /// Gives a durable file or directory its final name, durably. Returns
+    /// false, leaving `from` alone, when a directory has that name already.
+    pub(crate) fn publish(&self, from: &Path, to: &Path) -> Result<bool, StoreError> {
+        let parent = to.parent().unwrap_or(to);
+        if !parent.is_dir() {
+            fs::create_dir_all(parent).map_err(StoreError::io("create", parent))?;
+            self.sync_dir(parent.parent().unwrap_or(parent))?;
+        }
+        match fs::rename(from, to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
+            Err(error) => return Err(StoreError::io("publish", to)(error)),
+        }
+        self.sync_dir(parent)?;
+        Ok(true)
+    }
+
+    fn checked(
+        &self,
+        what: &'static str,
+        path: &Path,
+        result: io::Result<()>,
+    ) -> Result<(), StoreError> {
+        result.map_err(|source| {
+            self.failed.get_or_init(|| path.to_owned());
+            StoreError::Io {
+                what,
+                path: path.to_owned(),
+                source,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_accepted() {
+        let disk = Disk::default();
+        assert!(disk.check().is_ok());
+        let missing = Path::new("/nonexistent");
+        assert!(disk.sync_dir(missing).is_err());
+        let error = disk.check().expect_err("poisoned");
+        assert_eq!(
+            error.to_string(),
+            "the store takes no more writes: a write to /nonexistent did not reach the disk"
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! What can go wrong in the store, and whose fault it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
+
+use crate::manifest::TreeError;
+use crate::state_dir::StateDirProblem;
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The state directory cannot be used.
+    #[error("state directory {}: {problem}", dir.display())]
+    StateDir {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with it.
+        problem: StateDirProblem,
+    },
+    /// Another process owns this state directory.
+    #[error("state directory {} is in use by {}", dir.display(), holder(*pid))]
+    WorkerLocked {
+        /// The directory.
+        dir: PathBuf,
+        /// The process that holds it, where it said so.
+        pid: Option<u32>,
+    },
+    /// An operation on a file failed.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// The operation, as in "cannot …".
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The answer of the kernel.
+        #[source]
+        source: io::Error,
+    },
+    /// A record could not be read or written.
+    #[error("cannot {what} in the records of the store")]
+    Records {
+        /// The operation, as in "cannot …".
+        what: &'static str,
+        /// The answer of the database.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An earlier write did not reach the disk; the state of the page cache is
+    /// unknown since then, so nothing is accepted until the process restarts.
+    #[error("the store takes no more writes: a write to {} did not reach the disk", path.display())]
+    Poisoned {
+        /// The file whose sync failed.
+        path: PathBuf,
+    },
+    /// Content is not what its digest says.
+    #[error("content is {found}, not {expected}")]
+    DigestMismatch {
+        /// What it was said to be.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// Content has more bytes than allowed.
+    #[error("content is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// The store has no such blob.
+    #[error("no blob {0} in the store")]
+    NoBlob(Digest),
+    /// The store has no such tree.
+    #[error("no tree {0} in the store")]
+    NoTree(Digest),
+    /// Files that cannot be a tree.
+    #[error("{0}")]
+    Tree(TreeError),
+    /// Events do not follow on those that are there.
+    #[error("run {run} continues with event {expected}, not {found}")]
+    Sequence {
+        /// The run.
+        run: String,
+        /// The next sequence number.
+        expected: u64,
+        /// What was offered.
+        found: u64,
+    },
+    /// Log bytes do not follow on, or differ from, those that are there.
+    #[error("log continues at offset {expected}, not {found}")]
+    LogOffset {
+        /// The next offset.
+        expected: u64,
+        /// What was offered.
+        found: u64,
+    },
+    /// No run has this name.
+    #[error("no run `{0}`")]
+    NoRun(String),
+    /// More than one run has a name like this.
+    #[error("`{text}` can be any of {}", runs.join(", "))]
+    AmbiguousRun {
+        /// What was asked for.
+        text: String,
+        /// Which runs it can be.
+        runs: Vec<String>,
+    },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(
+        || "another process".to_owned(),
+        |pid| format!("process {pid}"),
+    )
+}
+
+impl StoreError {
+    pub(crate) fn io(what: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+
+    pub(crate) fn records<E>(what: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        move |source| Self::Records {
+            what,
+            source: source.into(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::StateDir { .. } => "server.data_dir",
+            Self::WorkerLocked { .. } => "server.locked",
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "store.full",
+            Self::Io { .. } => "store.io",
+            Self::Records { .. } => "store.records",
+            Self::Poisoned { .. } => "store.poisoned",
+            Self::DigestMismatch { .. } => "cas.digest_mismatch",
+            Self::TooLarge { .. } => "cas.too_large",
+            Self::NoBlob(_) | Self::NoTree(_) => "cas.missing",
+            Self::Tree(error) => error.code(),
+            Self::Sequence { .. } => "run.sequence",
+            Self::LogOffset { .. } => "log.offset",
+            Self::NoRun(_) | Self::AmbiguousRun { .. } => "run.unknown",
+        }
+    }
+}
+
+impl From<TreeError> for StoreError {
+    fn from(error: TreeError) -> Self {
+        Self::Tree(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let message = Failure::chain(&error);
+        let code = error.code();
+        match &error {
+            StoreError::StateDir { problem, .. } => {
+                Failure::environment(code, message).hint(problem.hint())
+            }
+            StoreError::WorkerLocked { .. } => Failure::environment(code, message)
+                .hint("wait for that run to end, or use another --state-dir"),
+            StoreError::Tree(_) => Failure::product(code, message),
+            StoreError::NoRun(_) | StoreError::AmbiguousRun { .. } => {
+                Failure::config(code, message).hint("`seatrial runs` lists what was recorded")
+            }
+            StoreError::Poisoned { .. } => Failure::environment(code, message)
+                .hint("check the disk (`dmesg`), then start again"),
+            _ if code == "store.full" => {
+                Failure::environment(code, message).hint("make room on that disk")
+            }
+            _ => Failure::environment(code, message),
+        }
+    }
+}

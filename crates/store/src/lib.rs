@@ -1,0 +1,41 @@
+//! Blobs, trees, action results and run history, over SQLite and the file system.
+//!
+//! One [`Store`] owns one state directory. Content (blobs, trees, logs) is
+//! files; everything small that must change atomically is a [`Records`]
+//! backend: SQLite here, something else where one machine is not enough.
+//!
+//! The API is synchronous: callers on an async runtime use a blocking thread.
+//! This crate reads no clock, makes no identifiers and knows nothing of what
+//! an event or a run state says: both are text to it.
+//!
+//! ```text
+//! <dir>/store.db          SQLite: action results, runs, history, stat cache
+//! <dir>/blobs/sha256/xx/  blobs by digest, read-only
+//! <dir>/trees/<hex>/      manifest.json and root/, read-only, published by rename
+//! <dir>/logs/<run>/       <attempt>.<stream>
+//! <dir>/locks/            one file an action in flight, held by flock
+//! <dir>/worker.lock       held by the process that owns this machine
+//! <dir>/tmp/<process>/    what is not published yet, swept when its owner is gone
+//! ```
+
+pub mod blob;
+pub mod error;
+pub mod lock;
+pub mod log;
+pub mod manifest;
+pub mod records;
+pub mod stat_cache;
+pub mod state_dir;
+pub mod tree;
+
+mod action;
+mod durable;
+mod open;
+
+pub use blob::{Blob, BlobWriter};
+pub use error::StoreError;
+pub use lock::{ActionLock, WorkerLock};
+pub use manifest::{Content, Entry, Manifest};
+pub use open::Store;
+pub use records::{ActionResult, Expected, Outputs, Recorded, Records, RunRow, Scope, Series};
+pub use tree::{Tree, TreeLimits};
