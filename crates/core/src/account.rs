@@ -145,12 +145,7 @@ impl Account {
     pub fn of(run: &RunTimes) -> Self {
         let counted = counted(&run.nodes);
         let pieces = walk(run, &counted);
-        let mut rows = Step::ALL.map(|step| Row {
-            step,
-            wall_us: 0,
-            core_us: 0,
-            span_us: 0,
-        });
+        let mut rows = Step::ALL.map(|step| Row { step, wall_us: 0, core_us: 0, span_us: 0 });
         let mut unattributed_us = 0;
         for piece in &pieces {
             let us = piece.end_us - piece.start_us;
@@ -160,9 +155,7 @@ impl Account {
             }
         }
         sum_spans(run, &mut rows);
-        let core_us = rows
-            .iter()
-            .fold(0, |sum: u64, row| sum.saturating_add(row.core_us));
+        let core_us = rows.iter().fold(0, |sum: u64, row| sum.saturating_add(row.core_us));
         Self {
             rows: rows.to_vec(),
             unattributed_us,
@@ -182,10 +175,7 @@ impl Account {
 }
 
 fn row(rows: &mut [Row; 8], step: Step) -> &mut Row {
-    &mut rows[Step::ALL
-        .iter()
-        .position(|s| *s == step)
-        .expect("ALL holds every step")]
+    &mut rows[Step::ALL.iter().position(|s| *s == step).expect("ALL holds every step")]
 }
 
 /// Which nodes the verdict waits for: those that decide, and all that those
@@ -205,10 +195,7 @@ fn counted(nodes: &[NodeTime]) -> Vec<bool> {
 /// Start and end of what a node did before the verdict; `None`: nothing.
 fn before_verdict(node: &NodeTime, verdict_us: u64) -> Option<(u64, u64)> {
     let start = node.start_us.filter(|start| *start <= verdict_us)?;
-    Some((
-        start,
-        node.end_us.unwrap_or(verdict_us).clamp(start, verdict_us),
-    ))
+    Some((start, node.end_us.unwrap_or(verdict_us).clamp(start, verdict_us)))
 }
 
 /// Walks back from the verdict and returns the pieces, first to last.
@@ -262,12 +249,7 @@ fn piece(
     step: Option<Step>,
 ) {
     if start_us < end_us {
-        pieces.push(Piece {
-            start_us,
-            end_us,
-            node,
-            step,
-        });
+        pieces.push(Piece { start_us, end_us, node, step });
     }
 }
 
@@ -275,9 +257,7 @@ fn piece(
 /// named spans leave.
 fn sum_spans(run: &RunTimes, rows: &mut [Row; 8]) {
     let source = row(rows, Step::Source);
-    source.span_us = source
-        .span_us
-        .saturating_add(run.planned_us.min(run.verdict_us));
+    source.span_us = source.span_us.saturating_add(run.planned_us.min(run.verdict_us));
     for node in &run.nodes {
         let own = row(rows, node.step);
         own.core_us = own.core_us.saturating_add(node.core_us);
@@ -307,11 +287,7 @@ fn bound(run: &RunTimes, counted: &[bool]) -> Bound {
     let (chain_us, chain) = critical_chain(run, counted);
     let mut core_us: u128 = 0;
     let mut memory_us: u128 = 0;
-    for node in run
-        .nodes
-        .iter()
-        .zip(counted)
-        .filter_map(|(n, c)| (*c && !n.poolable).then_some(n))
+    for node in run.nodes.iter().zip(counted).filter_map(|(n, c)| (*c && !n.poolable).then_some(n))
     {
         let Some((start, end)) = before_verdict(node, run.verdict_us) else {
             continue;
@@ -319,33 +295,20 @@ fn bound(run: &RunTimes, counted: &[bool]) -> Bound {
         let own = u128::from(end - start);
         let whole = u128::from(node.end_us.unwrap_or(run.verdict_us).saturating_sub(start));
         // What a node used after the verdict did not delay it: a share by time.
-        core_us += if whole == 0 {
-            node.core_us.into()
-        } else {
-            u128::from(node.core_us) * own / whole
-        };
+        core_us +=
+            if whole == 0 { node.core_us.into() } else { u128::from(node.core_us) * own / whole };
         memory_us = memory_us.saturating_add(u128::from(node.memory_peak) * own);
     }
     let fit = |us: u128| u64::try_from(us).unwrap_or(u64::MAX);
     let cores_us = fit(core_us / u128::from(run.cores.max(1)));
     let memory_us = (run.memory > 0).then(|| fit(memory_us / u128::from(run.memory)));
     let mut largest = (chain_us, BoundBy::Chain);
-    for (us, by) in [
-        (cores_us, BoundBy::Cores),
-        (memory_us.unwrap_or(0), BoundBy::Memory),
-    ] {
+    for (us, by) in [(cores_us, BoundBy::Cores), (memory_us.unwrap_or(0), BoundBy::Memory)] {
         if us > largest.0 {
             largest = (us, by);
         }
     }
-    Bound {
-        us: largest.0,
-        by: largest.1,
-        chain_us,
-        chain,
-        cores_us,
-        memory_us,
-    }
+    Bound { us: largest.0, by: largest.1, chain_us, chain, cores_us, memory_us }
 }
 
 /// What a node counts in the critical chain: its fastest duration, this one
@@ -358,9 +321,7 @@ fn fastest_us(node: &NodeTime, verdict_us: u64) -> u64 {
         return 0;
     };
     let recorded = node.fastest_s.filter(|s| s.is_finite() && *s >= 0.0);
-    recorded
-        .map_or(u64::MAX, |s| (s * 1e6).round() as u64)
-        .min(end - start)
+    recorded.map_or(u64::MAX, |s| (s * 1e6).round() as u64).min(end - start)
 }
 
 /// The longest way through `needs` that ends at a node the verdict waits for,
@@ -381,9 +342,7 @@ fn critical_chain(run: &RunTimes, counted: &[bool]) -> (u64, Vec<usize>) {
     let mut ready: Vec<usize> = (0..nodes.len()).filter(|i| missing[*i] == 0).collect();
     let mut last: Option<(u64, usize)> = None;
     while let Some(i) = ready.pop() {
-        best[i].0 = best[i]
-            .0
-            .saturating_add(fastest_us(&nodes[i], run.verdict_us));
+        best[i].0 = best[i].0.saturating_add(fastest_us(&nodes[i], run.verdict_us));
         let until = best[i].0;
         if counted[i] && last.is_none_or(|(us, _)| until > us) {
             last = Some((until, i));

@@ -124,17 +124,15 @@ impl<I> Action<I> {
     /// Everything that it reads.
     pub fn inputs(&self) -> Vec<&I> {
         match self {
-            Self::Command(command) => std::iter::once(&command.source)
-                .chain(&command.fetched)
-                .collect(),
+            Self::Command(command) => {
+                std::iter::once(&command.source).chain(&command.fetched).collect()
+            }
             Self::Image(image) => {
                 let base = match &image.base {
                     ImageBase::Scratch | ImageBase::Registry { .. } => None,
                     ImageBase::Layout(input) | ImageBase::Image(input) => Some(input),
                 };
-                base.into_iter()
-                    .chain(image.files.iter().map(|file| &file.tree))
-                    .collect()
+                base.into_iter().chain(image.files.iter().map(|file| &file.tree)).collect()
             }
         }
     }
@@ -207,10 +205,7 @@ impl CommandAction<Digest> {
         }
         record.field("source", self.source.to_string());
         record.list("fetched", self.fetched.iter().map(Digest::to_string));
-        record.list(
-            "env",
-            self.env.iter().flat_map(|(name, value)| [name, value]),
-        );
+        record.list("env", self.env.iter().flat_map(|(name, value)| [name, value]));
         for tool in &self.tools {
             record.field("tool", tool.as_str());
             if let Some(identity) = platform.tools.get(tool) {
@@ -237,29 +232,17 @@ impl ImageAction<Digest> {
             ImageBase::Image(image) => record.list("base", ["image", &image.to_string()]),
         }
         for file in &self.files {
-            let mode = file
-                .mode
-                .map(|mode| format!("{mode:o}"))
-                .unwrap_or_default();
-            record.list(
-                "file",
-                [&file.tree.to_string(), &file.path, &file.to, &mode],
-            );
+            let mode = file.mode.map(|mode| format!("{mode:o}")).unwrap_or_default();
+            record.list("file", [&file.tree.to_string(), &file.path, &file.to, &mode]);
         }
         let config = &self.config;
         record.list("entrypoint", &config.entrypoint);
         record.list("cmd", &config.cmd);
-        record.list(
-            "env",
-            config.env.iter().flat_map(|(name, value)| [name, value]),
-        );
+        record.list("env", config.env.iter().flat_map(|(name, value)| [name, value]));
         record.list("user", &config.user);
         record.list("workdir", &config.workdir);
         record.list("ports", &config.ports);
-        record.list(
-            "labels",
-            config.labels.iter().flat_map(|(name, value)| [name, value]),
-        );
+        record.list("labels", config.labels.iter().flat_map(|(name, value)| [name, value]));
         record.finish()
     }
 }
@@ -285,24 +268,15 @@ mod tests {
 
     #[test]
     fn what_can_change_the_output_changes_the_key_and_nothing_else_does() {
-        let platform = Platform {
-            name: "linux/amd64".into(),
-            ..Platform::default()
-        };
+        let platform = Platform { name: "linux/amd64".into(), ..Platform::default() };
         let base = action().key(&platform);
         let changed = |change: fn(&mut CommandAction<Digest>)| {
             let mut action = action();
             change(&mut action);
             action.key(&platform)
         };
-        assert_ne!(
-            base,
-            changed(|a| a.run = Command::Script("go build .".into()))
-        );
-        assert_ne!(
-            base,
-            changed(|a| a.run = Command::Argv(vec!["go build".into()]))
-        );
+        assert_ne!(base, changed(|a| a.run = Command::Script("go build .".into())));
+        assert_ne!(base, changed(|a| a.run = Command::Argv(vec!["go build".into()])));
         assert_ne!(base, changed(|a| a.source = Digest::of("other")));
         assert_ne!(base, changed(|a| a.fetched = None));
         assert_ne!(base, changed(|a| a.env.clear()));
@@ -311,27 +285,16 @@ mod tests {
         assert_ne!(base, changed(|a| a.network = true));
         assert_eq!(base, changed(|a| a.timeout = Duration::from_secs(1)));
         assert_eq!(base, changed(|a| a.resources.cpu_millis = Some(1)));
-        assert_eq!(
-            base,
-            changed(|a| a.caches.extend(["c".parse().expect("a name")]))
-        );
+        assert_eq!(base, changed(|a| a.caches.extend(["c".parse().expect("a name")])));
 
-        let identity = ToolIdentity {
-            binary: Digest::of("go"),
-            account: "go1.26".into(),
-        };
+        let identity = ToolIdentity { binary: Digest::of("go"), account: "go1.26".into() };
         let mut other = platform.clone();
         other.tools.insert("go".parse().expect("a name"), identity);
         assert_ne!(base, action().key(&other));
         // A tool that the action does not name is not its business.
-        let identity = ToolIdentity {
-            binary: Digest::of("x"),
-            account: String::new(),
-        };
+        let identity = ToolIdentity { binary: Digest::of("x"), account: String::new() };
         let mut other = platform;
-        other
-            .tools
-            .insert("helm".parse().expect("a name"), identity);
+        other.tools.insert("helm".parse().expect("a name"), identity);
         assert_eq!(base, action().key(&other));
     }
 }

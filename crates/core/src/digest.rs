@@ -87,9 +87,7 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text
-            .strip_prefix("sha256:")
-            .ok_or(ParseDigestError::Algorithm)?;
+        let digits = text.strip_prefix("sha256:").ok_or(ParseDigestError::Algorithm)?;
         // Uppercase is refused: two spellings of one digest would be two names
         // of one blob.
         if digits.len() != 64 || digits.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -152,18 +150,12 @@ mod tests {
     fn other_spellings_are_refused() {
         let good = Digest::of("x").to_string();
         let parse = |text: &str| text.parse::<Digest>();
-        assert_eq!(
-            parse(&good.replace("sha256", "sha512")),
-            Err(ParseDigestError::Algorithm)
-        );
+        assert_eq!(parse(&good.replace("sha256", "sha512")), Err(ParseDigestError::Algorithm));
         assert_eq!(parse(&good[7..]), Err(ParseDigestError::Algorithm));
         assert_eq!(parse(&good[..70]), Err(ParseDigestError::Digits));
         assert_eq!(parse(&format!("{good}0")), Err(ParseDigestError::Digits));
         let upper = format!("sha256:{}", good[7..].to_uppercase());
         assert_eq!(parse(&upper), Err(ParseDigestError::Digits));
-        assert_eq!(
-            parse(&format!("sha256:{}", "é".repeat(32))),
-            Err(ParseDigestError::Digits)
-        );
+        assert_eq!(parse(&format!("sha256:{}", "é".repeat(32))), Err(ParseDigestError::Digits));
     }
 }

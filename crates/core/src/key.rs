@@ -20,9 +20,7 @@ impl Record {
     /// A record of a kind of action, such as `command` or `image`.
     #[must_use]
     pub fn new(kind: &str) -> Self {
-        let mut record = Self {
-            hasher: Hasher::new(),
-        };
+        let mut record = Self { hasher: Hasher::new() };
         record.field("version", VERSION.to_string());
         record.field("kind", kind);
         record

@@ -265,7 +265,7 @@ pub struct Ready {
 }
 
 /// Tests that share an adapter and kinds of environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suite {
     /// The build that makes the test programs; `None` only for `exec` and
     /// `junit` suites that run project files.
@@ -349,10 +349,7 @@ impl Pipeline {
     pub fn clusters<'a>(&'a self, environment: &'a Name) -> Option<&'a BTreeMap<Name, Cluster>> {
         let mut lineage = self.lineage(environment);
         lineage.reverse();
-        lineage
-            .into_iter()
-            .map(|(_, e)| &e.clusters)
-            .find(|clusters| !clusters.is_empty())
+        lineage.into_iter().map(|(_, e)| &e.clusters).find(|clusters| !clusters.is_empty())
     }
 }
 

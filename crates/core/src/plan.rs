@@ -125,10 +125,7 @@ impl Plan {
     pub fn decides(&self, place: u32) -> bool {
         !matches!(
             self.node(place).map(|node| &node.work),
-            None | Some(Work::Stage {
-                stage: Stage::Evidence | Stage::Drop,
-                ..
-            })
+            None | Some(Work::Stage { stage: Stage::Evidence | Stage::Drop, .. })
         )
     }
 }
@@ -137,23 +134,14 @@ impl Node {
     /// Whether a perfect pool would have done it ahead of time.
     #[must_use]
     pub fn poolable(&self) -> bool {
-        matches!(
-            self.work,
-            Work::Stage {
-                stage: Stage::Boot(_),
-                ..
-            }
-        )
+        matches!(self.work, Work::Stage { stage: Stage::Boot(_), .. })
     }
 
     /// The suite that it runs, when it runs one.
     #[must_use]
     pub fn suite(&self) -> Option<&Name> {
         match &self.work {
-            Work::Stage {
-                stage: Stage::Suite(suite),
-                ..
-            } => Some(&suite.suite),
+            Work::Stage { stage: Stage::Suite(suite), .. } => Some(&suite.name),
             _ => None,
         }
     }
@@ -209,14 +197,7 @@ impl Planner<'_> {
         for (name, suite) in selected {
             if suite.environments.is_empty() {
                 let stage = self.suite(name)?;
-                self.stage(
-                    format!("suite/{name}"),
-                    None,
-                    None,
-                    &[],
-                    When::AllWell,
-                    stage,
-                );
+                self.stage(format!("suite/{name}"), None, None, &[], When::AllWell, stage);
             }
         }
         Ok(())
@@ -241,10 +222,7 @@ impl Planner<'_> {
             }
         }
         if self.plan.nodes.is_empty() {
-            return Err(Failure::config(
-                "run.nothing_selected",
-                "the pipeline builds nothing",
-            ));
+            return Err(Failure::config("run.nothing_selected", "the pipeline builds nothing"));
         }
         Ok(())
     }
@@ -256,11 +234,7 @@ impl Planner<'_> {
         let (Some((_, top)), Some(clusters)) =
             (lineage.last().copied(), pipeline.clusters(environment))
         else {
-            return Err(unknown(
-                "environment",
-                environment,
-                pipeline.environments.keys(),
-            ));
+            return Err(unknown("environment", environment, pipeline.environments.keys()));
         };
         let clusters = clusters
             .iter()
@@ -271,63 +245,37 @@ impl Planner<'_> {
                 resources: cluster.resources,
             })
             .collect();
-        let egress: BTreeSet<_> = lineage
-            .iter()
-            .flat_map(|(_, e)| e.egress.iter().cloned())
-            .collect();
+        let egress: BTreeSet<_> =
+            lineage.iter().flat_map(|(_, e)| e.egress.iter().cloned()).collect();
         let boot = Stage::Boot(Boot {
             environment: environment.clone(),
             clusters,
             egress: egress.into_iter().collect(),
         });
         let name = |what: &str| format!("{environment}/{what}");
-        let boot = self.stage(
-            name("boot"),
-            None,
-            Some(environment),
-            &[],
-            When::AllWell,
-            boot,
-        );
+        let boot = self.stage(name("boot"), None, Some(environment), &[], When::AllWell, boot);
 
         let mut images = BTreeMap::new();
         for (name, image) in &pipeline.images {
             let place = self.image(name)?;
             let replaces = image.replaces.clone();
-            images.insert(
-                name.clone(),
-                SessionImage {
-                    image: Input::Node(place),
-                    replaces,
-                },
-            );
+            images.insert(name.clone(), SessionImage { image: Input::Node(place), replaces });
         }
         let mut steps = Vec::new();
         for (_, layer) in &lineage {
             for step in &layer.install {
                 let action = self.install_action(&step.action)?;
-                steps.push(Step {
-                    cluster: step.cluster.clone(),
-                    action,
-                });
+                steps.push(Step { cluster: step.cluster.clone(), action });
             }
         }
         let ready = match lineage.iter().any(|(_, layer)| layer.ready.is_some()) {
             // What any layer names must hold; what none names is not guessed.
-            true => Some(
-                lineage
-                    .iter()
-                    .flat_map(|(_, l)| l.ready.iter().flatten().cloned())
-                    .collect(),
-            ),
+            true => {
+                Some(lineage.iter().flat_map(|(_, l)| l.ready.iter().flatten().cloned()).collect())
+            }
             false => None,
         };
-        let install = Stage::Install(Install {
-            images,
-            steps,
-            ready,
-            timeout: top.timeout,
-        });
+        let install = Stage::Install(Install { images, steps, ready, timeout: top.timeout });
         let install = self.stage(
             name("install"),
             Some(boot),
@@ -363,14 +311,7 @@ impl Planner<'_> {
             Stage::Evidence,
         );
         needs.push(evidence);
-        self.stage(
-            name("drop"),
-            Some(boot),
-            Some(environment),
-            &needs,
-            When::Always,
-            Stage::Drop,
-        );
+        self.stage(name("drop"), Some(boot), Some(environment), &needs, When::Always, Stage::Drop);
         Ok(())
     }
 
@@ -379,19 +320,9 @@ impl Planner<'_> {
             InstallAction::Apply(source) => {
                 // A kustomization may refer to any file beside it.
                 let tree = self.files(source)?;
-                StepAction::Apply {
-                    tree,
-                    path: source.path.clone(),
-                }
+                StepAction::Apply { tree, path: source.path.clone() }
             }
-            InstallAction::Run {
-                run,
-                inputs,
-                builds,
-                tools,
-                images,
-                timeout,
-            } => {
+            InstallAction::Run { run, inputs, builds, tools, images, timeout } => {
                 let mut trees = BTreeMap::new();
                 for name in builds {
                     let place = self.build(name, step::Step::TestSetup)?;
@@ -418,19 +349,8 @@ impl Planner<'_> {
             Some(build) => Input::Node(self.build(build, step::Step::TestCompile)?),
             None => Input::Tree((self.facts.trees)(&Sources(Vec::new()))?),
         };
-        Ok(Stage::Suite(Box::new(SuiteStage {
-            suite: name.clone(),
-            adapter: suite.adapter,
-            tree,
-            files: suite.files.clone(),
-            run: suite.run.clone(),
-            args: suite.args.clone(),
-            select: suite.select.clone(),
-            tools: suite.tools.iter().cloned().collect(),
-            env: suite.env.clone(),
-            isolation: suite.isolation,
-            test_timeout: suite.test_timeout,
-        })))
+        let (name, suite) = (name.clone(), suite.clone());
+        Ok(Stage::Suite(Box::new(SuiteStage { name, tree, suite })))
     }
 
     fn build(&mut self, name: &Name, step: step::Step) -> Result<u32, Failure> {
@@ -477,13 +397,8 @@ impl Planner<'_> {
             outputs: build.outputs.clone(),
             ..command(build, &build.run, source)
         });
-        let place = self.push(
-            format!("build/{name}"),
-            step,
-            &[],
-            When::AllWell,
-            Work::Action(action),
-        );
+        let place =
+            self.push(format!("build/{name}"), step, &[], When::AllWell, Work::Action(action));
         self.builds.insert(name.clone(), place);
         Ok(place)
     }
@@ -498,10 +413,9 @@ impl Planner<'_> {
         };
         let base = match &image.base {
             Base::Scratch => ImageBase::Scratch,
-            Base::Registry { name, digest } => ImageBase::Registry {
-                name: name.clone(),
-                digest: *digest,
-            },
+            Base::Registry { name, digest } => {
+                ImageBase::Registry { name: name.clone(), digest: *digest }
+            }
             Base::Layout(path) => {
                 let sources = Sources(vec![path.clone(), format!("{path}/**")]);
                 ImageBase::Layout(Input::Tree((self.facts.trees)(&sources)?))
@@ -514,13 +428,8 @@ impl Planner<'_> {
             config: image.config.clone(),
         });
         let work = Work::Action(action);
-        let place = self.push(
-            format!("image/{name}"),
-            step::Step::ImageBuild,
-            &[],
-            When::AllWell,
-            work,
-        );
+        let place =
+            self.push(format!("image/{name}"), step::Step::ImageBuild, &[], When::AllWell, work);
         self.images.insert(name.clone(), place);
         Ok(place)
     }
@@ -539,12 +448,7 @@ impl Planner<'_> {
                 }
             };
             let path = file.from.path.clone();
-            files.push(ImageLayerFile {
-                tree,
-                path,
-                to: file.to.clone(),
-                mode: file.mode,
-            });
+            files.push(ImageLayerFile { tree, path, to: file.to.clone(), mode: file.mode });
         }
         Ok(files)
     }
@@ -572,17 +476,7 @@ impl Planner<'_> {
             Stage::Evidence | Stage::Drop => step::Step::PostTest,
         };
         let environment = environment.cloned();
-        self.push(
-            name,
-            step,
-            needs,
-            when,
-            Work::Stage {
-                session,
-                environment,
-                stage,
-            },
-        )
+        self.push(name, step, needs, when, Work::Stage { session, environment, stage })
     }
 
     fn push(
@@ -603,13 +497,7 @@ impl Planner<'_> {
         });
         let needs: BTreeSet<u32> = needs.iter().copied().chain(inputs).collect();
         let needs = needs.into_iter().collect();
-        self.plan.nodes.push(Node {
-            name,
-            step,
-            needs,
-            when,
-            work,
-        });
+        self.plan.nodes.push(Node { name, step, needs, when, work });
         place_of(self.plan.nodes.len() - 1)
     }
 }

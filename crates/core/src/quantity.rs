@@ -39,9 +39,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseQuantityError> {
     }
     while !rest.is_empty() {
         let (number, tail) = split_number(rest)?;
-        let end = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
+        let end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(end);
         let millis: u64 = match unit {
             "ms" => 1,
@@ -51,12 +49,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseQuantityError> {
             "" => return Err(ParseQuantityError::Unit),
             other => return Err(ParseQuantityError::UnknownUnit(other.to_owned())),
         };
-        let part = number
-            .checked_mul(millis)
-            .ok_or(ParseQuantityError::TooLarge)?;
-        sum = sum
-            .checked_add(Duration::from_millis(part))
-            .ok_or(ParseQuantityError::TooLarge)?;
+        let part = number.checked_mul(millis).ok_or(ParseQuantityError::TooLarge)?;
+        sum = sum.checked_add(Duration::from_millis(part)).ok_or(ParseQuantityError::TooLarge)?;
         rest = tail;
     }
     match sum {
@@ -91,9 +85,7 @@ pub fn parse_size(text: &str) -> Result<u64, ParseQuantityError> {
 }
 
 fn split_number(text: &str) -> Result<(u64, &str), ParseQuantityError> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
     if digits.is_empty() {
         return Err(ParseQuantityError::Number);
@@ -110,11 +102,7 @@ pub fn show_duration(duration: Duration) -> String {
         0..1_000 => format!("{millis} ms"),
         1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
         60_000..3_600_000 => format!("{} m {:02} s", millis / 60_000, millis % 60_000 / 1_000),
-        _ => format!(
-            "{} h {:02} m",
-            millis / 3_600_000,
-            millis % 3_600_000 / 60_000
-        ),
+        _ => format!("{} h {:02} m", millis / 3_600_000, millis % 3_600_000 / 60_000),
     }
 }
 
@@ -130,12 +118,7 @@ pub fn show_size(bytes: u64) -> String {
     }
     match unit {
         0 => format!("{bytes} B"),
-        _ => format!(
-            "{}.{} {}",
-            bytes / scale,
-            bytes % scale * 10 / scale,
-            units[unit]
-        ),
+        _ => format!("{}.{} {}", bytes / scale, bytes % scale * 10 / scale, units[unit]),
     }
 }
 
@@ -147,11 +130,7 @@ mod tests {
     #[test]
     fn durations() {
         let check = |text, expect: Result<u64, _>| {
-            assert_eq!(
-                parse_duration(text),
-                expect.map(Duration::from_millis),
-                "{text:?}"
-            );
+            assert_eq!(parse_duration(text), expect.map(Duration::from_millis), "{text:?}");
         };
         check("5m", Ok(300_000));
         check("1m30s", Ok(90_000));

@@ -170,38 +170,20 @@ impl RunState {
     pub fn apply(&mut self, change: Change) -> Result<(), IllegalChange> {
         match change {
             Change::CancelRequested => self.cancelled = true,
-            Change::Started {
-                node,
-                attempt,
-                epoch,
-            } => {
+            Change::Started { node, attempt, epoch } => {
                 let slot = self.slot(node)?;
                 if *slot != NodeState::Waiting {
-                    return Err(IllegalChange::WrongState {
-                        node,
-                        change: "started",
-                    });
+                    return Err(IllegalChange::WrongState { node, change: "started" });
                 }
                 *slot = NodeState::Running { attempt, epoch };
             }
-            Change::Finished {
-                node,
-                epoch,
-                ending,
-            } => {
+            Change::Finished { node, epoch, ending } => {
                 let slot = self.slot(node)?;
                 let NodeState::Running { epoch: current, .. } = *slot else {
-                    return Err(IllegalChange::WrongState {
-                        node,
-                        change: "finished",
-                    });
+                    return Err(IllegalChange::WrongState { node, change: "finished" });
                 };
                 if current != epoch {
-                    return Err(IllegalChange::Stale {
-                        node,
-                        current,
-                        stale: epoch,
-                    });
+                    return Err(IllegalChange::Stale { node, current, stale: epoch });
                 }
                 *slot = NodeState::Ended(ending);
                 self.ended.push(node);
@@ -209,23 +191,13 @@ impl RunState {
             Change::Skipped { node, because } => {
                 let slot = self.slot(node)?;
                 if *slot != NodeState::Waiting {
-                    return Err(IllegalChange::WrongState {
-                        node,
-                        change: "skipped",
-                    });
+                    return Err(IllegalChange::WrongState { node, change: "skipped" });
                 }
                 *slot = NodeState::Ended(Ending::Skipped(because));
             }
-            Change::Test {
-                node,
-                test: (program, test),
-                verdict,
-            } => {
+            Change::Test { node, test: (program, test), verdict } => {
                 if !matches!(self.slot(node)?, NodeState::Running { .. }) {
-                    return Err(IllegalChange::WrongState {
-                        node,
-                        change: "tested",
-                    });
+                    return Err(IllegalChange::WrongState { node, change: "tested" });
                 }
                 self.tests
                     .entry((node, program, test))
@@ -255,10 +227,7 @@ impl RunState {
                 Readiness::Wait => {}
                 Readiness::Start => startable.push(place),
                 Readiness::Skip(because) => {
-                    decisions.push(Decision::Skip {
-                        node: place,
-                        because,
-                    });
+                    decisions.push(Decision::Skip { node: place, because });
                 }
             }
         }
@@ -281,10 +250,7 @@ impl RunState {
             }
             // Had nothing ended since, it would have been started earlier: the
             // last end is what it waited for, as a need or for its room.
-            decisions.push(Decision::Start {
-                node: place,
-                after: self.ended.last().copied(),
-            });
+            decisions.push(Decision::Start { node: place, after: self.ended.last().copied() });
         }
         decisions
     }
@@ -315,15 +281,8 @@ impl RunState {
         if self.cancelled && Verdict::of_all(verdicts.iter().copied()) != Some(Verdict::Passed) {
             // What a cancelled run's nodes say of themselves is the cancelling's
             // doing: only a test that failed on its own stays failed.
-            let failed = self
-                .tests
-                .values()
-                .any(|verdict| *verdict == Verdict::Failed);
-            return Some(if failed {
-                Verdict::Failed
-            } else {
-                Verdict::Cancelled
-            });
+            let failed = self.tests.values().any(|verdict| *verdict == Verdict::Failed);
+            return Some(if failed { Verdict::Failed } else { Verdict::Cancelled });
         }
         Some(Verdict::of_all(verdicts).unwrap_or(Verdict::NotRun))
     }
@@ -331,9 +290,7 @@ impl RunState {
     /// Whether every node has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.nodes
-            .iter()
-            .all(|state| matches!(state, NodeState::Ended(_)))
+        self.nodes.iter().all(|state| matches!(state, NodeState::Ended(_)))
     }
 
     /// Whether somebody wants the run to stop.
@@ -359,39 +316,30 @@ impl RunState {
 
     /// The nodes that are running.
     pub fn running_nodes(&self) -> impl Iterator<Item = (u32, AttemptId)> + '_ {
-        (0..)
-            .zip(&self.nodes)
-            .filter_map(|(place, state)| match state {
-                NodeState::Running { attempt, .. } => Some((place, *attempt)),
-                _ => None,
-            })
+        (0..).zip(&self.nodes).filter_map(|(place, state)| match state {
+            NodeState::Running { attempt, .. } => Some((place, *attempt)),
+            _ => None,
+        })
     }
 
     /// The failures that ended deciding nodes, in the order they happened.
     pub fn failures<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a Failure> + 'a {
-        self.ended
-            .iter()
-            .filter(|place| plan.decides(**place))
-            .filter_map(|place| match self.node(*place) {
+        self.ended.iter().filter(|place| plan.decides(**place)).filter_map(|place| {
+            match self.node(*place) {
                 Some(NodeState::Ended(Ending::Failed(failure))) => Some(failure),
                 _ => None,
-            })
+            }
+        })
     }
 
     /// The node that ended last of those that decide.
     #[must_use]
     pub fn decided_by(&self, plan: &Plan) -> Option<u32> {
-        self.ended
-            .iter()
-            .rev()
-            .copied()
-            .find(|place| plan.decides(*place))
+        self.ended.iter().rev().copied().find(|place| plan.decides(*place))
     }
 
     fn slot(&mut self, node: u32) -> Result<&mut NodeState, IllegalChange> {
-        self.nodes
-            .get_mut(node as usize)
-            .ok_or(IllegalChange::NoSuchNode(node))
+        self.nodes.get_mut(node as usize).ok_or(IllegalChange::NoSuchNode(node))
     }
 
     fn readiness(&self, plan: &Plan, place: u32) -> Readiness {
@@ -439,21 +387,14 @@ impl RunState {
         let failed = matches!(self.node(place), Some(NodeState::Ended(Ending::Failed(_))));
         let first = (place, String::new(), String::new());
         let next = (place + 1, String::new(), String::new());
-        failed
-            || self
-                .tests
-                .range(first..next)
-                .any(|(_, verdict)| *verdict > Verdict::Flaky)
+        failed || self.tests.range(first..next).any(|(_, verdict)| *verdict > Verdict::Flaky)
     }
 
     /// Whether there is an environment to look into or to drop: a boot that
     /// failed leaves none.
     fn session_began(&self, node: &crate::plan::Node) -> bool {
         match &node.work {
-            Work::Stage {
-                session: Some(boot),
-                ..
-            } => self.is_done(*boot),
+            Work::Stage { session: Some(boot), .. } => self.is_done(*boot),
             _ => true,
         }
     }
@@ -469,12 +410,7 @@ impl RunState {
     fn sessions(&self, plan: &Plan) -> usize {
         let mut count = self.running(plan, is_boot);
         for (place, node) in (0..).zip(&plan.nodes) {
-            if let Work::Stage {
-                session: Some(boot),
-                stage: Stage::Drop,
-                ..
-            } = node.work
-            {
+            if let Work::Stage { session: Some(boot), stage: Stage::Drop, .. } = node.work {
                 let dropped = matches!(self.node(place), Some(NodeState::Ended(_)));
                 if self.is_done(boot) && !dropped {
                     count += 1;
@@ -492,25 +428,11 @@ enum Readiness {
 }
 
 fn is_action(work: &Work) -> bool {
-    matches!(
-        work,
-        Work::Action(_)
-            | Work::Stage {
-                session: None,
-                stage: Stage::Suite(_),
-                ..
-            }
-    )
+    matches!(work, Work::Action(_) | Work::Stage { session: None, stage: Stage::Suite(_), .. })
 }
 
 fn is_boot(work: &Work) -> bool {
-    matches!(
-        work,
-        Work::Stage {
-            stage: Stage::Boot(_),
-            ..
-        }
-    )
+    matches!(work, Work::Stage { stage: Stage::Boot(_), .. })
 }
 
 /// The verdict of a test that had one verdict and then, tried again, another.

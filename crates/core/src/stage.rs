@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::name::Name;
-use crate::pipeline::{Adapter, Command, Egress, Isolation, Ready, Resources};
+use crate::pipeline::{Command, Egress, Ready, Resources, Suite};
 
 /// One stage, whose inputs may be `I` (see [`crate::action::Action`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,27 +112,11 @@ pub enum StepAction<I> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuiteStage<I> {
     /// The suite's name.
-    pub suite: Name,
-    /// How tests are listed, run and read.
-    pub adapter: Adapter,
+    pub name: Name,
     /// The tree that test programs are in, and their working directory.
     pub tree: I,
-    /// Patterns of test programs in it.
-    pub files: Vec<String>,
-    /// The command of a `junit` or `exec` suite.
-    pub run: Option<Command>,
-    /// Further arguments for each test program.
-    pub args: Vec<String>,
-    /// Regular expressions that select tests; none: all.
-    pub select: Vec<String>,
-    /// Tools on the PATH of the tests.
-    pub tools: BTreeSet<Name>,
-    /// Environment variables.
-    pub env: BTreeMap<String, String>,
-    /// How tests share the environment.
-    pub isolation: Isolation,
-    /// How long one test may take.
-    pub test_timeout: Duration,
+    /// What the pipeline says of it.
+    pub suite: Suite,
 }
 
 impl<I> Stage<I> {
@@ -163,46 +147,24 @@ impl<I> Stage<I> {
             Self::Boot(boot) => Stage::Boot(boot),
             Self::Evidence => Stage::Evidence,
             Self::Drop => Stage::Drop,
-            Self::Suite(suite) => Stage::Suite(Box::new(SuiteStage {
-                tree: resolve(suite.tree)?,
-                suite: suite.suite,
-                adapter: suite.adapter,
-                files: suite.files,
-                run: suite.run,
-                args: suite.args,
-                select: suite.select,
-                tools: suite.tools,
-                env: suite.env,
-                isolation: suite.isolation,
-                test_timeout: suite.test_timeout,
+            Self::Suite(stage) => Stage::Suite(Box::new(SuiteStage {
+                tree: resolve(stage.tree)?,
+                name: stage.name,
+                suite: stage.suite,
             })),
             Self::Install(install) => {
                 let mut images = BTreeMap::new();
                 for (name, image) in install.images {
                     let resolved = resolve(image.image)?;
-                    images.insert(
-                        name,
-                        SessionImage {
-                            image: resolved,
-                            replaces: image.replaces,
-                        },
-                    );
+                    images.insert(name, SessionImage { image: resolved, replaces: image.replaces });
                 }
                 let mut steps = Vec::new();
                 for step in install.steps {
                     let action = step.action.try_map(&mut resolve)?;
-                    steps.push(Step {
-                        cluster: step.cluster,
-                        action,
-                    });
+                    steps.push(Step { cluster: step.cluster, action });
                 }
                 let Install { ready, timeout, .. } = install;
-                Stage::Install(Install {
-                    images,
-                    steps,
-                    ready,
-                    timeout,
-                })
+                Stage::Install(Install { images, steps, ready, timeout })
             }
         })
     }
@@ -214,18 +176,8 @@ impl<I> StepAction<I> {
         resolve: &mut impl FnMut(I) -> Result<J, E>,
     ) -> Result<StepAction<J>, E> {
         Ok(match self {
-            Self::Apply { tree, path } => StepAction::Apply {
-                tree: resolve(tree)?,
-                path,
-            },
-            Self::Run {
-                run,
-                source,
-                builds,
-                tools,
-                images,
-                timeout,
-            } => StepAction::Run {
+            Self::Apply { tree, path } => StepAction::Apply { tree: resolve(tree)?, path },
+            Self::Run { run, source, builds, tools, images, timeout } => StepAction::Run {
                 source: resolve(source)?,
                 builds: builds
                     .into_iter()

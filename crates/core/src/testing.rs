@@ -36,10 +36,7 @@ pub(crate) fn guestbook() -> Pipeline {
         replaces: vec!["ghcr.io/example/guestbook".into()],
         base: Base::Scratch,
         files: vec![ImageFile {
-            from: FileSource {
-                build: Some(name("server")),
-                path: "guestbook".into(),
-            },
+            from: FileSource { build: Some(name("server")), path: "guestbook".into() },
             to: "/guestbook".into(),
             mode: Some(0o755),
         }],
@@ -49,19 +46,12 @@ pub(crate) fn guestbook() -> Pipeline {
         base: None,
         clusters: BTreeMap::from([(
             name("main"),
-            Cluster {
-                kubernetes: "1.37".into(),
-                nodes: 1,
-                resources: Resources::default(),
-            },
+            Cluster { kubernetes: "1.37".into(), nodes: 1, resources: Resources::default() },
         )]),
         egress: Vec::new(),
         install: vec![InstallStep {
             cluster: name("main"),
-            action: InstallAction::Apply(FileSource {
-                build: None,
-                path: "deploy".into(),
-            }),
+            action: InstallAction::Apply(FileSource { build: None, path: "deploy".into() }),
         }],
         ready: None,
         timeout: Environment::TIMEOUT,

@@ -32,15 +32,16 @@ impl Verdict {
     }
 
     /// The verdict of a test with this verdict that then, tried again in
-    /// another environment, had the verdict `again`. A broken try says nothing
-    /// about the product, so the other one counts; but a test that breaks two
-    /// environments failed.
+    /// another environment, had the verdict `again`. A try that broke or did not
+    /// run says nothing about the product, so the other one counts; but a test
+    /// that breaks two environments failed.
     #[must_use]
     pub fn retried(self, again: Self) -> Self {
         match (self, again) {
             (Self::Passed | Self::Flaky, Self::Failed)
             | (Self::Failed | Self::Flaky, Self::Passed) => Self::Flaky,
             (Self::Broken, Self::Broken) => Self::Failed,
+            (Self::NotRun, other) | (other, Self::NotRun) => other,
             (Self::Broken, other) | (other, Self::Broken) => other,
             (before, again) => before.max(again),
         }
@@ -108,6 +109,8 @@ mod tests {
         assert_eq!(Failed.retried(Broken), Failed);
         assert_eq!(Broken.retried(Broken), Failed, "it breaks its environment");
         assert_eq!(Flaky.retried(Passed), Flaky);
+        assert_eq!(Verdict::NotRun.retried(Passed), Passed);
+        assert_eq!(Verdict::NotRun.retried(Verdict::NotRun), Verdict::NotRun);
     }
 
     #[test]
@@ -120,11 +123,7 @@ mod tests {
         assert_eq!(Verdict::of_all([Flaky, Broken]), Some(Broken));
         for never_green in [NotRun, Cancelled, Broken, Failed] {
             let all = Verdict::of_all([Passed, never_green, Flaky]);
-            assert_ne!(
-                all.map(Verdict::exit_code),
-                Some(exit_code::PASSED),
-                "{never_green:?}"
-            );
+            assert_ne!(all.map(Verdict::exit_code), Some(exit_code::PASSED), "{never_green:?}");
         }
     }
 }

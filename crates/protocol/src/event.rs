@@ -102,8 +102,8 @@ pub enum RunEventKind {
     NodeSkipped {
         /// The node's place in the plan.
         node: u32,
-        /// The node that is the reason.
-        because: u32,
+        /// The node that is the reason; `None`: the run was cancelled.
+        because: Option<u32>,
     },
     /// A suite listed its tests: those that are selected.
     TestsSelected {
@@ -139,6 +139,13 @@ pub enum RunEventKind {
         message: Option<String>,
         /// The end of its output, when it did not pass; at most 16 KiB.
         output: Option<String>,
+    },
+    /// Something that a person should know, though nothing failed.
+    Warning {
+        /// The node's place in the plan.
+        node: u32,
+        /// What.
+        failure: Failure,
     },
     /// What was collected when something failed, kept with the run.
     Evidence {
@@ -243,10 +250,7 @@ mod tests {
         let line = r#"{"run":"0193d0c8-0000-7000-8000-000000000001","seq":3,"at_us":7,
             "event":"moon-rose","phase":{"full":true},"names":["x"]}"#;
         let event: RunEvent = serde_json::from_str(line).expect("only the kind is new");
-        assert_eq!(
-            (event.seq, event.at_us, event.kind),
-            (3, 7, RunEventKind::Unknown)
-        );
+        assert_eq!((event.seq, event.at_us, event.kind), (3, 7, RunEventKind::Unknown));
     }
 
     #[test]
@@ -254,11 +258,6 @@ mod tests {
         let line = r#"{"run":"0193d0c8-0000-7000-8000-000000000001","seq":4,"at_us":7,
             "event":"cancel-requested","reason":"Ctrl-C","by":"somebody"}"#;
         let event: RunEvent = serde_json::from_str(line).expect("only a field is new");
-        assert_eq!(
-            event.kind,
-            RunEventKind::CancelRequested {
-                reason: "Ctrl-C".to_owned()
-            }
-        );
+        assert_eq!(event.kind, RunEventKind::CancelRequested { reason: "Ctrl-C".to_owned() });
     }
 }

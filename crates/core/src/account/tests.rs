@@ -20,22 +20,11 @@ fn node(step: Step, needs: &[usize], start_us: u64, end_us: u64) -> NodeTime {
 
 fn run(nodes: Vec<NodeTime>, planned_us: u64, verdict_us: u64) -> RunTimes {
     let after = nodes.len().checked_sub(1);
-    RunTimes {
-        nodes,
-        planned_us,
-        verdict_us,
-        after,
-        cores: 2,
-        memory: 0,
-    }
+    RunTimes { nodes, planned_us, verdict_us, after, cores: 2, memory: 0 }
 }
 
 fn wall_of(account: &Account, step: Step) -> u64 {
-    account
-        .rows
-        .iter()
-        .find(|row| row.step == step)
-        .map_or(0, |row| row.wall_us)
+    account.rows.iter().find(|row| row.step == step).map_or(0, |row| row.wall_us)
 }
 
 #[test]
@@ -62,19 +51,9 @@ fn overlapping_work_belongs_to_what_was_waited_for() {
     // 10..12 before the build, 100..105 before the install, 200..204 before
     // the verdict.
     assert_eq!(account.unattributed_us, 2 + 5 + 4);
-    let boot = account
-        .rows
-        .iter()
-        .find(|row| row.step == Step::ClusterSetup);
-    assert_eq!(
-        boot.map(|row| row.span_us),
-        Some(49),
-        "its span is still reported"
-    );
-    assert_eq!(
-        (account.bound.us, account.bound.by),
-        (88 + 25 + 70, BoundBy::Chain)
-    );
+    let boot = account.rows.iter().find(|row| row.step == Step::ClusterSetup);
+    assert_eq!(boot.map(|row| row.span_us), Some(49), "its span is still reported");
+    assert_eq!((account.bound.us, account.bound.by), (88 + 25 + 70, BoundBy::Chain));
     assert_eq!(account.bound.chain, [0, 2, 3]);
 }
 
@@ -83,11 +62,7 @@ fn a_pool_would_have_had_the_environment() {
     let mut boot = node(Step::ClusterSetup, &[], 0, 500);
     boot.poolable = true;
     boot.core_us = 10_000;
-    let account = Account::of(&run(
-        vec![boot, node(Step::TestExecution, &[0], 500, 600)],
-        0,
-        600,
-    ));
+    let account = Account::of(&run(vec![boot, node(Step::TestExecution, &[0], 500, 600)], 0, 600));
     assert_eq!(account.bound.us, 100);
     assert_eq!(account.bound.cores_us, 0);
     assert_eq!(account.bound.chain, [1]);
@@ -99,27 +74,16 @@ fn a_pool_would_have_had_the_environment() {
 fn the_largest_of_the_three_bounds() {
     let mut work = node(Step::ImageBuild, &[], 0, 100);
     work.fastest_s = Some(0.000_04);
-    let bound_by = |work: NodeTime, memory| {
-        Account::of(&RunTimes {
-            memory,
-            ..run(vec![work], 0, 100)
-        })
-        .bound
-    };
+    let bound_by =
+        |work: NodeTime, memory| Account::of(&RunTimes { memory, ..run(vec![work], 0, 100) }).bound;
     let chain = bound_by(work.clone(), 0);
-    assert_eq!(
-        (chain.us, chain.by, chain.memory_us),
-        (40, BoundBy::Chain, None)
-    );
+    assert_eq!((chain.us, chain.by, chain.memory_us), (40, BoundBy::Chain, None));
     work.core_us = 120;
     let cores = bound_by(work.clone(), 0);
     assert_eq!((cores.us, cores.by), (60, BoundBy::Cores));
     work.memory_peak = 9;
     let memory = bound_by(work, 10);
-    assert_eq!(
-        (memory.us, memory.by, memory.memory_us),
-        (90, BoundBy::Memory, Some(90))
-    );
+    assert_eq!((memory.us, memory.by, memory.memory_us), (90, BoundBy::Memory, Some(90)));
 }
 
 #[test]
@@ -142,10 +106,7 @@ fn a_stopped_run_was_waiting_for_what_ran_longest() {
     build.end_us = None;
     let mut boot = node(Step::ClusterSetup, &[], 30, 0);
     boot.end_us = None;
-    let account = Account::of(&RunTimes {
-        after: None,
-        ..run(vec![build, boot], 10, 80)
-    });
+    let account = Account::of(&RunTimes { after: None, ..run(vec![build, boot], 10, 80) });
     assert_eq!(wall_of(&account, Step::ImageBuild), 70);
     assert_eq!(account.unattributed_us, 0);
 }
@@ -155,19 +116,9 @@ fn named_spans_move_time_between_rows_of_the_sum_only() {
     let mut install = node(Step::TestSetup, &[], 0, 100);
     install.spans = vec![(Step::ImagePull, 10, 40), (Step::ImagePull, 20, 50)];
     let account = Account::of(&run(vec![install], 0, 100));
-    let span = |step| {
-        account
-            .rows
-            .iter()
-            .find(|row| row.step == step)
-            .map(|row| row.span_us)
-    };
+    let span = |step| account.rows.iter().find(|row| row.step == step).map(|row| row.span_us);
     assert_eq!(span(Step::ImagePull), Some(60));
-    assert_eq!(
-        span(Step::TestSetup),
-        Some(60),
-        "what the pulls leave of it"
-    );
+    assert_eq!(span(Step::TestSetup), Some(60), "what the pulls leave of it");
     assert_eq!(wall_of(&account, Step::TestSetup), 100);
 }
 
@@ -181,11 +132,7 @@ fn cycles_and_places_that_do_not_exist_end() {
     assert_eq!((account.unattributed_us, account.bound.us), (50, 0));
     a.after = Some(9);
     assert_eq!(
-        Account::of(&RunTimes {
-            after: Some(5),
-            ..run(vec![a], 3, 50)
-        })
-        .unattributed_us,
+        Account::of(&RunTimes { after: Some(5), ..run(vec![a], 3, 50) }).unattributed_us,
         47
     );
 }
@@ -193,10 +140,7 @@ fn cycles_and_places_that_do_not_exist_end() {
 #[test]
 fn a_run_without_time_has_no_efficiency() {
     let account = Account::of(&run(Vec::new(), 0, 0));
-    assert_eq!(
-        (account.efficiency(), account.bound.us, account.pieces.len()),
-        (None, 0, 0)
-    );
+    assert_eq!((account.efficiency(), account.bound.us, account.pieces.len()), (None, 0, 0));
 }
 
 /// The longest way by trying every way.
@@ -206,19 +150,12 @@ fn brute_force(run: &RunTimes) -> u64 {
         let own = match (node.start_us, node.end_us) {
             (Some(start), end) if start <= run.verdict_us && !node.poolable => {
                 let end = end.unwrap_or(run.verdict_us).clamp(start, run.verdict_us);
-                let record = node
-                    .fastest_s
-                    .map_or(u64::MAX, |s| (s * 1e6).round() as u64);
+                let record = node.fastest_s.map_or(u64::MAX, |s| (s * 1e6).round() as u64);
                 record.min(end - start)
             }
             _ => 0,
         };
-        own + node
-            .needs
-            .iter()
-            .map(|need| longest(run, *need))
-            .max()
-            .unwrap_or(0)
+        own + node.needs.iter().map(|need| longest(run, *need)).max().unwrap_or(0)
     }
     (0..run.nodes.len())
         .filter(|i| run.nodes[*i].decides)
@@ -290,13 +227,7 @@ fn orderly_run() -> impl Strategy<Value = RunTimes> {
             node.decides = true;
         }
         run.after = (0..run.nodes.len()).max_by_key(|i| run.nodes[*i].end_us);
-        run.verdict_us = run
-            .nodes
-            .iter()
-            .filter_map(|node| node.end_us)
-            .max()
-            .unwrap_or(0)
-            + 1;
+        run.verdict_us = run.nodes.iter().filter_map(|node| node.end_us).max().unwrap_or(0) + 1;
         run
     })
 }

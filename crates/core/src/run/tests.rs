@@ -18,10 +18,7 @@ fn plan() -> Plan {
 
 fn plan_of(pipeline: &Pipeline) -> Plan {
     let params = BTreeMap::new();
-    let facts = Facts {
-        trees: &|sources| Ok(Digest::of(format!("{sources:?}"))),
-        params: &params,
-    };
+    let facts = Facts { trees: &|sources| Ok(Digest::of(format!("{sources:?}"))), params: &params };
     Plan::new(pipeline, &Selection::Suites(Vec::new()), &facts).expect("the sample plans")
 }
 
@@ -29,10 +26,7 @@ fn attempt(n: u64) -> AttemptId {
     AttemptId::from_uuid(uuid::Uuid::from_u128(n.into()))
 }
 
-const CAPACITY: Capacity = Capacity {
-    actions: 2,
-    sessions: 1,
-};
+const CAPACITY: Capacity = Capacity { actions: 2, sessions: 1 };
 
 /// What happens to each node when it ends, and when the run is cancelled.
 #[derive(Debug, Clone)]
@@ -45,13 +39,8 @@ struct Script {
 fn scripts() -> impl Strategy<Value = Script> {
     let endings = proptest::collection::vec(0_u8..8, 40);
     let order = proptest::collection::vec(0_usize..8, 80);
-    (endings, order, proptest::option::of(0_usize..30)).prop_map(|(endings, order, cancel_at)| {
-        Script {
-            endings,
-            order,
-            cancel_at,
-        }
-    })
+    (endings, order, proptest::option::of(0_usize..30))
+        .prop_map(|(endings, order, cancel_at)| Script { endings, order, cancel_at })
 }
 
 struct Simulated {
@@ -67,9 +56,7 @@ fn simulate(plan: &Plan, script: &Script) -> Simulated {
     let mut epoch = Epoch::default();
     for turn in 0..200 {
         if script.cancel_at == Some(turn) {
-            state
-                .apply(Change::CancelRequested)
-                .expect("a run can always be cancelled");
+            state.apply(Change::CancelRequested).expect("a run can always be cancelled");
         }
         // A skip can make further decisions possible.
         while let decisions = state.decide(plan, CAPACITY, &[])
@@ -81,28 +68,17 @@ fn simulate(plan: &Plan, script: &Script) -> Simulated {
                         epoch = epoch.next();
                         started.push(node);
                         let attempt = attempt(epoch.0);
-                        state
-                            .apply(Change::Started {
-                                node,
-                                attempt,
-                                epoch,
-                            })
-                            .expect("it waited");
+                        state.apply(Change::Started { node, attempt, epoch }).expect("it waited");
                     }
                     Decision::Skip { node, because } => {
-                        state
-                            .apply(Change::Skipped { node, because })
-                            .expect("it waited");
+                        state.apply(Change::Skipped { node, because }).expect("it waited");
                     }
                 }
             }
         }
         let actions = state.running(plan, is_action);
         assert!(actions <= CAPACITY.actions, "{actions} actions at once");
-        assert!(
-            state.sessions(plan) <= CAPACITY.sessions,
-            "too many sessions at once"
-        );
+        assert!(state.sessions(plan) <= CAPACITY.sessions, "too many sessions at once");
         let running: Vec<_> = state.running_nodes().collect();
         if running.is_empty() {
             break;
@@ -125,19 +101,9 @@ fn simulate(plan: &Plan, script: &Script) -> Simulated {
             _ if state.is_cancelled() && !cleans_up => Ending::Cancelled,
             _ => Ending::Done(None),
         };
-        state
-            .apply(Change::Finished {
-                node,
-                epoch,
-                ending,
-            })
-            .expect("it was running");
+        state.apply(Change::Finished { node, epoch, ending }).expect("it was running");
     }
-    Simulated {
-        state,
-        started,
-        failed,
-    }
+    Simulated { state, started, failed }
 }
 
 proptest! {
@@ -188,23 +154,9 @@ fn a_stale_result_is_refused() {
     let plan = plan();
     let mut state = RunState::new(&plan);
     let epoch = Epoch(2);
-    state
-        .apply(Change::Started {
-            node: 0,
-            attempt: attempt(1),
-            epoch,
-        })
-        .expect("it waited");
-    let stale = Change::Finished {
-        node: 0,
-        epoch: Epoch(1),
-        ending: Ending::Done(None),
-    };
-    let refusal = IllegalChange::Stale {
-        node: 0,
-        current: Epoch(2),
-        stale: Epoch(1),
-    };
+    state.apply(Change::Started { node: 0, attempt: attempt(1), epoch }).expect("it waited");
+    let stale = Change::Finished { node: 0, epoch: Epoch(1), ending: Ending::Done(None) };
+    let refusal = IllegalChange::Stale { node: 0, current: Epoch(2), stale: Epoch(1) };
     assert_eq!(state.apply(stale), Err(refusal));
     assert_eq!(state.verdict(&plan), None);
 }
@@ -213,40 +165,22 @@ fn a_stale_result_is_refused() {
 fn a_failed_test_fails_the_run_though_its_suite_was_done() {
     let plan = plan();
     let mut state = RunState::new(&plan);
-    let suite = (0..)
-        .zip(&plan.nodes)
-        .find(|(_, node)| node.suite().is_some());
+    let suite = (0..).zip(&plan.nodes).find(|(_, node)| node.suite().is_some());
     let (suite, _) = suite.expect("the sample has a suite");
     for place in 0..u32::try_from(plan.nodes.len()).expect("few") {
         let epoch = Epoch(1);
-        state
-            .apply(Change::Started {
-                node: place,
-                attempt: attempt(1),
-                epoch,
-            })
-            .expect("waited");
+        state.apply(Change::Started { node: place, attempt: attempt(1), epoch }).expect("waited");
         if place == suite {
             let test = |name: &str, verdict| Change::Test {
                 node: suite,
                 test: ("e2e.test".into(), name.into()),
                 verdict,
             };
-            state
-                .apply(test("TestA", Verdict::Passed))
-                .expect("it runs");
-            state
-                .apply(test("TestB", Verdict::Failed))
-                .expect("it runs");
+            state.apply(test("TestA", Verdict::Passed)).expect("it runs");
+            state.apply(test("TestB", Verdict::Failed)).expect("it runs");
         }
         let ending = Ending::Done(None);
-        state
-            .apply(Change::Finished {
-                node: place,
-                epoch,
-                ending,
-            })
-            .expect("it ran");
+        state.apply(Change::Finished { node: place, epoch, ending }).expect("it ran");
     }
     assert_eq!(state.verdict(&plan), Some(Verdict::Failed));
     assert!(state.went_wrong(suite));
@@ -265,12 +199,10 @@ fn a_retry_that_passes_is_flaky_and_a_broken_try_says_nothing() {
 #[test]
 fn the_longest_chain_is_the_most_urgent() {
     let plan = plan();
-    let priorities = priorities(&plan, |place| {
-        match plan.nodes[place as usize].name.as_str() {
-            "build/server" => 30.0,
-            "default/boot" => 4.0,
-            _ => 1.0,
-        }
+    let priorities = priorities(&plan, |place| match plan.nodes[place as usize].name.as_str() {
+        "build/server" => 30.0,
+        "default/boot" => 4.0,
+        _ => 1.0,
     });
     let of = |name: &str| {
         let place = plan.nodes.iter().position(|node| node.name == name);
