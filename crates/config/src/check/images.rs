@@ -1,0 +1,85 @@
+//! Images and what they start from.
+
+use std::collections::BTreeMap;
+
+use seatrial_core::name::Name;
+use seatrial_core::pipeline::{Base, FileSource, Image, ImageConfig, ImageFile};
+
+use super::{Checker, Kind, items, texts, variables};
+use crate::diagnostic::{Code, Diagnostic, quote};
+use crate::file::{self, BaseValue, ConfigFile, FilesFile};
+use crate::read::{Entry, List, Spanned};
+use crate::value::Repository;
+
+impl Checker<'_, '_> {
+    pub(super) fn images(
+        &mut self,
+        entries: Vec<Entry<Name, file::ImageFile>>,
+    ) -> BTreeMap<Name, Image> {
+        let base =
+            |entry: &Entry<Name, file::ImageFile>| match &entry.value.as_ref()?.base.get()?.value {
+                BaseValue::Image(base) => Some((entry.name.clone(), base.clone())),
+                _ => None,
+            };
+        let bases = entries.iter().filter_map(base).collect();
+        self.refuse_cycles(Kind::Image, &bases);
+        let mut replaced = BTreeMap::new();
+        self.each("images", entries, |this, image| this.image(image, &mut replaced))
+    }
+
+    fn image(&mut self, image: file::ImageFile, replaced: &mut BTreeMap<String, String>) -> Image {
+        let file::ImageFile { replaces, base, files, config } = image;
+        let base = match base.value() {
+            None | Some(BaseValue::Scratch) => Base::Scratch,
+            Some(BaseValue::Registry { name, digest }) => Base::Registry { name, digest },
+            Some(BaseValue::Layout(path)) => Base::Layout(path.0),
+            Some(BaseValue::Image(name)) => Base::Image(self.refer(Kind::Image, name)),
+        };
+        Image {
+            replaces: self.replaces(items(replaces), replaced),
+            base,
+            files: items(files).into_iter().map(|file| self.image_file(file.value)).collect(),
+            config: config.value().map_or_else(ImageConfig::default, image_config),
+        }
+    }
+
+    /// A name can stand for one image only, or it would depend on the order.
+    fn replaces(
+        &mut self,
+        names: List<Repository>,
+        replaced: &mut BTreeMap<String, String>,
+    ) -> Vec<String> {
+        let place = self.reader.place();
+        for Spanned { value: Repository(name), span } in &names {
+            if let Some(other) = replaced.insert(name.clone(), place.clone()) {
+                let message = format!("{} is replaced twice: also{other}", quote(name));
+                self.report(*span, Diagnostic::new(Code::Conflict, message));
+            }
+        }
+        names.into_iter().map(|name| name.value.0).collect()
+    }
+
+    fn image_file(&mut self, file: FilesFile) -> ImageFile {
+        let FilesFile { build, path, to, mode } = file;
+        ImageFile {
+            from: FileSource {
+                build: build.spanned().map(|build| self.refer(Kind::Build, build)),
+                path: path.value().map_or_else(String::new, |path| path.0),
+            },
+            to: to.value().map_or_else(String::new, |to| to.0),
+            mode: mode.value().map(|mode| mode.0),
+        }
+    }
+}
+
+fn image_config(config: ConfigFile) -> ImageConfig {
+    ImageConfig {
+        entrypoint: texts(config.entrypoint),
+        cmd: texts(config.cmd),
+        env: variables(config.env, |name| name.0),
+        user: config.user.value(),
+        workdir: config.workdir.value().map(|path| path.0),
+        ports: items(config.ports).into_iter().map(|port| port.value.0).collect(),
+        labels: variables(config.labels, |name| name),
+    }
+}

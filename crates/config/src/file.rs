@@ -1,0 +1,501 @@
+//! The sections of `seatrial.yaml`, as they are written.
+//!
+//! Each field stands here once, with its type, whether it must be there and
+//! what it is otherwise. The doc comments are the documentation of the format:
+//! they go into the JSON schema and into `docs/format.md`.
+
+use std::time::Duration;
+
+use seatrial_core::name::Name;
+use seatrial_core::pipeline::{Egress, Isolation};
+use serde_json::{Value as Json, json};
+
+use crate::diagnostic::{Code, Diagnostic, quote};
+use crate::read::{FromText, List, Map, NonEmpty, Read, Reader, Section, Spanned, section};
+use crate::tree::{Node, Value};
+use crate::value::{
+    Absolute, AdapterWord, Collect, ContainerVariable, Cpu, Glob, Kubernetes, Memory, Mode, Number,
+    ParamType, Pattern, Port, Relative, Repository, Run, Variable, is_repository,
+};
+
+section! {
+    /// A pipeline: what is built, into what it is put, and how it is tested.
+    File {
+        /// Version of the format.
+        seatrial: Version, required;
+        /// Values that a run can set with `-p name=value`.
+        params: Map<Name, ParamFile>, optional;
+        /// Commands that make file trees.
+        builds: Map<Name, BuildFile>, optional;
+        /// Container images made from builds.
+        images: Map<Name, ImageFile>, optional;
+        /// What suites test against.
+        environments: Map<Name, EnvironmentFile>, optional;
+        /// What is tested, and how.
+        suites: Map<Name, SuiteFile>, optional;
+    }
+}
+
+section! {
+    /// A parameter of a run. What lists it sees it as `$PARAM_NAME`.
+    ParamFile {
+        /// What it may be.
+        type_: ParamType, required;
+        /// The value when a run gives none.
+        default: ParamDefault, default "`false`, the empty text, or the first of `values`";
+        /// What an `enum` may be.
+        values: NonEmpty<List<String>>, optional;
+    }
+}
+
+section! {
+    /// A command that makes a file tree.
+    BuildFile {
+        /// Patterns of the project's files that the command sees.
+        inputs: NonEmpty<List<Glob>>, default "every tracked file";
+        /// Tools on its PATH besides the shell and the core utilities.
+        tools: List<Name>, optional;
+        /// What is fetched first, under a key of its own; `run` sees the result read-only.
+        fetch: FetchFile, optional;
+        /// Directories kept between builds, such as `go-build`; never part of a key.
+        caches: List<Name>, optional;
+        /// Environment variables.
+        env: Map<Variable, String>, optional;
+        /// Parameters it sees.
+        params: List<Name>, optional;
+        /// The command: a script for `bash -euo pipefail`, or a list of a program and its arguments.
+        run: Run, required;
+        /// Patterns of what it leaves in `$OUT`; each must match something.
+        outputs: List<Glob>, default "`[\"**\"]`, everything";
+        /// What it may use.
+        resources: ResourcesFile, default "learned from history";
+        /// How long it may take.
+        timeout: Duration, default "`30m`";
+        /// Whether it reaches the network.
+        network: bool, default "`false`";
+    }
+}
+
+section! {
+    /// What a build fetches before it runs.
+    FetchFile {
+        /// Patterns of the project's files that the command sees.
+        inputs: NonEmpty<List<Glob>>, required;
+        /// The command.
+        run: Run, required;
+        /// Whether it reaches the network.
+        network: bool, default "`false`";
+        /// How long it may take.
+        timeout: Duration, default "`30m`";
+    }
+}
+
+section! {
+    /// CPU and memory that something may use.
+    ResourcesFile {
+        /// Cores.
+        cpu: Cpu, optional;
+        /// Memory.
+        memory: Memory, optional;
+    }
+}
+
+section! {
+    /// A container image.
+    ImageFile {
+        /// Names of images in manifests, charts and pods that stand for this one.
+        replaces: List<Repository>, optional;
+        /// What it starts from: `scratch`, `name@sha256:...`, `{ image: NAME }` or `{ layout: DIR }`.
+        base: BaseValue, default "`scratch`";
+        /// What is added, in one layer.
+        files: List<FilesFile>, optional;
+        /// How it is started.
+        config: ConfigFile, optional;
+    }
+}
+
+section! {
+    /// Files that are added to an image.
+    FilesFile {
+        /// The build whose output they are.
+        build: Name, default "files of the project";
+        /// The file or directory.
+        path: Relative, required;
+        /// Where it goes in the image.
+        to: Absolute, required;
+        /// Permission bits in octal, in quotes.
+        mode: Mode, default "those of the file";
+    }
+}
+
+section! {
+    /// How a container is started: fields of the OCI image configuration.
+    ConfigFile {
+        /// Program and first arguments.
+        entrypoint: List<String>, optional;
+        /// Default further arguments.
+        cmd: List<String>, optional;
+        /// Environment variables.
+        env: Map<ContainerVariable, String>, optional;
+        /// User, or user and group: `65532` or `65532:65532`, in quotes.
+        user: String, optional;
+        /// Working directory.
+        workdir: Absolute, optional;
+        /// Ports, such as `8080/tcp`.
+        ports: List<Port>, optional;
+        /// Labels.
+        labels: Map<String, String>, optional;
+    }
+}
+
+section! {
+    /// What suites test against: clusters with the product in them.
+    EnvironmentFile {
+        /// The environment it is on top of: it has the same clusters, and the steps of its base come first.
+        base: Name, optional;
+        /// Kubernetes clusters.
+        clusters: NonEmpty<Map<Name, ClusterFile>>, default "those of `base`, else one named `main`";
+        /// Where pods may connect to outside, as `host:port`.
+        egress: List<Egress>, default "nothing leaves";
+        /// How the product gets in, in order.
+        install: List<InstallFile>, optional;
+        /// What must hold before the first test.
+        ready: List<ReadyFile>, default "all that was applied";
+        /// How long all of `install` and `ready` may take.
+        timeout: Duration, default "`5m`";
+    }
+}
+
+section! {
+    /// A Kubernetes cluster of an environment.
+    ClusterFile {
+        /// Minor version in quotes, such as `"1.37"`.
+        kubernetes: Kubernetes, default "the newest that is known";
+        /// Number of nodes.
+        nodes: Number<1, 16>, default "`1`";
+        /// What all of it may use.
+        resources: ResourcesFile, default "learned from history";
+    }
+}
+
+section! {
+    /// A step that puts the product into a cluster: either `apply` or `run`.
+    InstallFile {
+        /// A file, directory or kustomization to apply: a path, or `{ build: NAME, path: PATH }`.
+        apply: ApplyValue, optional;
+        /// A command, with `KUBECONFIG` set.
+        run: Run, optional;
+        /// The cluster it is done to.
+        cluster: Name, default "the only or first one";
+        /// Patterns of the project's files that `run` sees.
+        inputs: NonEmpty<List<Glob>>, default "every tracked file";
+        /// Builds whose outputs `run` sees, as `$BUILD_NAME`.
+        builds: List<Name>, optional;
+        /// Tools on the PATH of `run`.
+        tools: List<Name>, optional;
+        /// Images that `run` names, as `$IMAGE_NAME=name@sha256:...`.
+        images: List<Name>, optional;
+        /// How long `run` may take.
+        timeout: Duration, default "`5m`";
+    }
+}
+
+section! {
+    /// A condition that must hold before the first test.
+    ReadyFile {
+        /// The object, as `kind/name`.
+        for_: Object, required;
+        /// Its namespace.
+        namespace: Name, default "`default`, or none for what has none";
+        /// The condition that must be `True`.
+        condition: String, default "`Available` for a deployment, `Complete` for a job, `Ready` for a pod or node";
+        /// How long it may take.
+        within: Duration, default "`2m`";
+        /// The cluster it is in.
+        cluster: Name, default "the only or first one";
+    }
+}
+
+section! {
+    /// Tests that share an adapter and kinds of environment.
+    SuiteFile {
+        /// The build that makes the test programs; `junit` and `exec` can do without.
+        build: Name, optional;
+        /// How tests are listed, run and read: `go`, `ginkgo`, `junit` or `exec`.
+        adapter: AdapterWord, required;
+        /// Patterns of test programs in the build's output, for `go` and `ginkgo`.
+        files: NonEmpty<List<Glob>>, default "`[\"*.test\"]`";
+        /// The command of a `junit` or `exec` suite; `junit` writes its report to `$JUNIT`.
+        run: Run, optional;
+        /// Further arguments for each test program.
+        args: List<String>, optional;
+        /// Regular expressions; a test whose name matches one is selected.
+        select: List<Pattern>, default "every test";
+        /// Tools on the PATH of the tests.
+        tools: List<Name>, optional;
+        /// Environment variables.
+        env: Map<Variable, String>, optional;
+        /// Environments; each runs all tests.
+        environments: List<Name>, default "none: the tests run in the sandbox alone";
+        /// How tests share an environment: `shared` or `serial`.
+        isolation: Isolation, default "`shared`";
+        /// How long one test may take.
+        test_timeout: Duration, default "`10m`";
+        /// How often a failed test is tried again.
+        retries: Number<0, 10>, default "`0`";
+        /// Other settings for some tests (not available yet).
+        overrides: List<OverrideFile>, optional;
+        /// What a failing test leaves in `$ARTIFACTS` that is kept.
+        collect: List<Collect>, default "nothing";
+    }
+}
+
+section! {
+    /// Other settings for some tests of a suite.
+    OverrideFile {
+        /// Which tests.
+        filter: String, required;
+        /// How they share an environment.
+        isolation: Isolation, optional;
+        /// How long one of them may take.
+        test_timeout: Duration, optional;
+        /// How often they are tried again.
+        retries: Number<0, 10>, optional;
+    }
+}
+
+section! {
+    /// A file or directory of a build's output.
+    BuildPathFile {
+        /// The build.
+        build: Name, required;
+        /// The path in its output.
+        path: Relative, required;
+    }
+}
+
+section! {
+    /// Another image of this file as a base.
+    BaseImageFile {
+        /// Its name.
+        image: Name, required;
+    }
+}
+
+section! {
+    /// An OCI image layout directory of the project as a base.
+    BaseLayoutFile {
+        /// The directory.
+        layout: Relative, required;
+    }
+}
+
+/// The version of the format: 1.
+pub(crate) struct Version;
+
+impl FromText for Version {
+    const WHAT: &'static str = "the version of the format, `1`";
+    const VERBATIM: bool = true;
+
+    fn from_text(text: &str, _: &crate::Known<'_>) -> Result<Self, Diagnostic> {
+        match text {
+            "1" => Ok(Self),
+            other => {
+                let message = format!("version {} of the format is not known", quote(other));
+                Err(Diagnostic::new(Code::UnknownVersion, message)
+                    .hint("this Seatrial reads version 1; a newer one may read more"))
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "const": 1 })
+    }
+}
+
+/// The default of a parameter: its type is known only with the whole section.
+pub(crate) enum ParamDefault {
+    Bool(bool),
+    Text(String),
+}
+
+impl Read for ParamDefault {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Scalar { text, plain: true } if matches!(text.as_str(), "true" | "false") => {
+                Some(Self::Bool(text == "true"))
+            }
+            _ => String::read(node, reader).map(Self::Text),
+        }
+    }
+
+    fn what() -> String {
+        "`true`, `false` or text".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["boolean", "string"] })
+    }
+}
+
+/// What an image starts from.
+pub(crate) enum BaseValue {
+    Scratch,
+    Registry { name: String, digest: seatrial_core::digest::Digest },
+    Layout(Relative),
+    Image(Spanned<Name>),
+}
+
+/// A base written as text.
+struct Base(BaseValue);
+
+impl FromText for Base {
+    const WHAT: &'static str =
+        "`scratch`, `name@sha256:...`, `{ image: NAME }` or `{ layout: DIR }`";
+
+    fn from_text(text: &str, _: &crate::Known<'_>) -> Result<Self, Diagnostic> {
+        let not_pinned = |why: String| {
+            Diagnostic::new(Code::NotPinned, why)
+                .hint("a base is `name@sha256:...`, so that it is the same tomorrow")
+        };
+        if text == "scratch" {
+            return Ok(Self(BaseValue::Scratch));
+        }
+        let Some((name, digest)) = text.split_once('@') else {
+            let unpinned = not_pinned(format!("the base {} has no digest", quote(text)));
+            return Err(unpinned.hint("another image of this file is `{ image: NAME }`"));
+        };
+        let digest = digest.parse().map_err(|error| {
+            not_pinned(format!("the base {} is not pinned: {error}", quote(text)))
+        })?;
+        // A tag beside a digest is for people: the digest decides.
+        let name = match name.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => repository,
+            _ => name,
+        };
+        match is_repository(name) {
+            true => Ok(Self(BaseValue::Registry { name: name.to_owned(), digest })),
+            false => {
+                let message = format!("{} is no name of an image", quote(name));
+                Err(Diagnostic::new(Code::BadValue, message))
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^(scratch|[^@]+@sha256:[0-9a-f]{64})$" })
+    }
+}
+
+impl Read for BaseValue {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "layout") => {
+                BaseLayoutFile::read(node, reader)?.layout.value().map(Self::Layout)
+            }
+            Value::Map(_) => BaseImageFile::read(node, reader)?.image.spanned().map(Self::Image),
+            _ => Base::read(node, reader).map(|base| base.0),
+        }
+    }
+
+    fn what() -> String {
+        Base::WHAT.to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({
+            "oneOf": [
+                <Base as FromText>::schema(),
+                BaseImageFile::schema(),
+                BaseLayoutFile::schema(),
+            ],
+        })
+    }
+}
+
+/// What is applied: a path of the project or of a build's output.
+pub(crate) struct ApplyValue {
+    pub(crate) build: Option<Spanned<Name>>,
+    pub(crate) path: Relative,
+}
+
+impl Read for ApplyValue {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => {
+                let BuildPathFile { build, path } = BuildPathFile::read(node, reader)?;
+                Some(Self { build: Some(build.spanned()?), path: path.value()? })
+            }
+            _ => Relative::read(node, reader).map(|path| Self { build: None, path }),
+        }
+    }
+
+    fn what() -> String {
+        "a path, or `{ build: NAME, path: PATH }`".to_owned()
+    }
+
+    fn schema() -> Json {
+        json!({ "oneOf": [<Relative as FromText>::schema(), BuildPathFile::schema()] })
+    }
+}
+
+/// An object of Kubernetes: `kind/name`.
+pub(crate) struct Object {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+impl FromText for Object {
+    const WHAT: &'static str = "an object as `kind/name`";
+
+    fn from_text(text: &str, _: &crate::Known<'_>) -> Result<Self, Diagnostic> {
+        // Names of objects are DNS subdomains, kinds may have a group:
+        // `certificates.cert-manager.io/web`.
+        let subdomain = |text: &str| {
+            text.len() <= 253 && text.split('.').all(|label| label.parse::<Name>().is_ok())
+        };
+        match text.split_once('/') {
+            Some((kind, name)) if subdomain(&kind.to_ascii_lowercase()) && subdomain(name) => {
+                Ok(Self { kind: kind.to_ascii_lowercase(), name: name.to_owned() })
+            }
+            _ => {
+                let message = format!("{} is no object", quote(text));
+                Err(Diagnostic::new(Code::BadValue, message)
+                    .hint("kind, `/` and name: `deployment/guestbook`"))
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^[A-Za-z0-9.-]+/[a-z0-9.-]+$" })
+    }
+}
+
+/// A section of the documentation: its heading, where it stands, its fields.
+pub(crate) struct Chapter {
+    pub(crate) heading: &'static str,
+    pub(crate) doc: &'static [&'static str],
+    pub(crate) fields: &'static [crate::read::Field],
+}
+
+/// All sections, in the order of the documentation.
+pub(crate) fn chapters() -> Vec<Chapter> {
+    fn chapter<S: Section>(heading: &'static str) -> Chapter {
+        Chapter { heading, doc: S::DOC, fields: S::FIELDS }
+    }
+    vec![
+        chapter::<File>("The file"),
+        chapter::<ParamFile>("params.NAME"),
+        chapter::<BuildFile>("builds.NAME"),
+        chapter::<FetchFile>("builds.NAME.fetch"),
+        chapter::<ResourcesFile>("resources"),
+        chapter::<ImageFile>("images.NAME"),
+        chapter::<FilesFile>("images.NAME.files"),
+        chapter::<ConfigFile>("images.NAME.config"),
+        chapter::<EnvironmentFile>("environments.NAME"),
+        chapter::<ClusterFile>("environments.NAME.clusters.NAME"),
+        chapter::<InstallFile>("environments.NAME.install"),
+        chapter::<ReadyFile>("environments.NAME.ready"),
+        chapter::<SuiteFile>("suites.NAME"),
+    ]
+}

@@ -1,0 +1,101 @@
+//! `seatrial.yaml`: parse, check, resolve.
+//!
+//! Three passes with a type each: bytes to a tree with places ([`tree`]), tree
+//! to sections as they are written ([`mod@file`]), sections to a checked
+//! [`Pipeline`] ([`check`]). Each pass goes on after a mistake, so that all are
+//! reported at once. The crate reads no file but in [`find()`], prints nothing,
+//! and knows which versions and tools there are only from its caller.
+//!
+//! ```
+//! use seatrial_config::{Known, Style, load, render};
+//!
+//! let known = Known { kubernetes: &["1.37"], tools: &["go"] };
+//! let text = "seatrial: 1\nbuilds: { server: { run: make, output: [x] } }\n";
+//! let mistakes = load(text.as_bytes(), "seatrial.yaml", &known).unwrap_err();
+//! assert_eq!(mistakes[0].code.as_str(), "config.unknown_field");
+//! assert!(render(&mistakes, Style::Narrow).contains("did you mean `outputs`?"));
+//! ```
+
+mod check;
+mod diagnostic;
+mod file;
+mod find;
+mod params;
+mod read;
+mod reference;
+mod source;
+mod tree;
+mod value;
+
+use seatrial_core::pipeline::Pipeline;
+
+pub use diagnostic::{Code, Diagnostic, Place, Severity, Style, failure, render};
+pub use find::{FILE_NAME, find};
+pub use params::resolve_params;
+pub use reference::{reference, schema};
+
+use diagnostic::Problems;
+use read::{Read, Reader};
+use source::{LARGEST, Source, Span};
+
+/// What a pipeline can ask for, which this crate does not know by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Minor versions of Kubernetes, the newest first.
+    pub kubernetes: &'a [&'a str],
+    /// Tools; another one gives a warning. Empty: no warnings.
+    pub tools: &'a [&'a str],
+}
+
+/// A pipeline that can be used, and what is likely not meant in it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What the file says.
+    pub pipeline: Pipeline,
+    /// Each of [`Severity::Warning`].
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads the content of a pipeline file. `origin` names the file in
+/// diagnostics.
+///
+/// # Errors
+/// All mistakes, in the order of the file, warnings among them. Mistakes of
+/// form (text, YAML, limits) hide the rest.
+pub fn load(text: &[u8], origin: &str, known: &Known<'_>) -> Result<Loaded, Vec<Diagnostic>> {
+    if text.len() > LARGEST {
+        let message = format!("{origin} has {} bytes", text.len());
+        let large = Diagnostic::new(Code::TooLarge, message);
+        return Err(vec![large.hint("a pipeline file has at most 1 MiB")]);
+    }
+    let decoded = String::from_utf8_lossy(text);
+    let mut problems = Problems::new(Source::new(origin, &decoded));
+    if let Err(error) = std::str::from_utf8(text) {
+        let at = error.valid_up_to();
+        let bad = Diagnostic::new(Code::BadText, "these bytes are not UTF-8");
+        problems.push(Span::new(at, at + 1), bad.hint("save the file as UTF-8"));
+        return Err(problems.finish());
+    }
+    let pipeline = read(&decoded, &mut problems, known);
+    match (pipeline, problems.has_errors()) {
+        (Some(pipeline), false) => Ok(Loaded { pipeline, warnings: problems.finish() }),
+        _ => Err(problems.finish()),
+    }
+}
+
+fn read(text: &str, problems: &mut Problems, known: &Known<'_>) -> Option<Pipeline> {
+    let Some(tree) = tree::parse(text, problems) else {
+        if !problems.has_errors() {
+            let empty = Diagnostic::new(Code::MissingField, "the file is empty");
+            let hint = "`seatrial init` writes one to start from";
+            problems.push(Span::default(), empty.hint(hint));
+        }
+        return None;
+    };
+    let mut reader = Reader::new(problems, known);
+    let file = file::File::read(&tree, &mut reader)?;
+    // What another version of the format means is not to be judged by the
+    // rules of this one.
+    file.seatrial.get()?;
+    Some(check::check(file, &mut reader))
+}
