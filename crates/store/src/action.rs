@@ -64,41 +64,25 @@ mod tests {
     use crate::open::tests::store;
 
     fn result(outputs: Outputs) -> ActionResult {
-        ActionResult {
-            outputs,
-            core_us: 5,
-            wall_us: 7,
-            log: None,
-            finished_at: 1,
-        }
+        ActionResult { outputs, core_us: 5, wall_us: 7, log: None, finished_at: 1 }
     }
 
     #[test]
     fn what_is_gone_is_a_miss_and_can_be_replaced() {
         let (_dir, store) = store();
         let key = Digest::of("key");
-        let first = result(Outputs::Blobs(vec![
-            store.put_bytes(b"1").expect("put").digest,
-        ]));
-        let second = result(Outputs::Blobs(vec![
-            store.put_bytes(b"2").expect("put").digest,
-        ]));
+        let first = result(Outputs::Blobs(vec![store.put_bytes(b"1").expect("put").digest]));
+        let second = result(Outputs::Blobs(vec![store.put_bytes(b"2").expect("put").digest]));
         let record =
             |result: &ActionResult| store.record(key, Scope::Trusted, result).expect("record");
         assert_eq!(record(&first), Recorded::Stored);
         assert_eq!(record(&first), Recorded::Same);
         assert_eq!(record(&second), Recorded::Conflict(first.clone()));
-        assert_eq!(
-            store.lookup(key, Scope::Trusted).expect("lookup"),
-            Some(first)
-        );
+        assert_eq!(store.lookup(key, Scope::Trusted).expect("lookup"), Some(first));
         std::fs::remove_file(store.blob_path(Digest::of("1"))).expect("remove");
         assert_eq!(store.lookup(key, Scope::Trusted).expect("lookup"), None);
         assert_eq!(record(&second), Recorded::Stored);
-        assert_eq!(
-            store.lookup(key, Scope::Trusted).expect("lookup"),
-            Some(second)
-        );
+        assert_eq!(store.lookup(key, Scope::Trusted).expect("lookup"), Some(second));
         assert_eq!(store.lookup(key, Scope::Untrusted).expect("lookup"), None);
     }
 
@@ -107,18 +91,10 @@ mod tests {
         let (_dir, store) = store();
         let nothing = Digest::of("nothing");
         for (outputs, text) in [
-            (
-                Outputs::Tree(nothing),
-                format!("no tree {nothing} in the store"),
-            ),
-            (
-                Outputs::Blobs(vec![nothing]),
-                format!("no blob {nothing} in the store"),
-            ),
+            (Outputs::Tree(nothing), format!("no tree {nothing} in the store")),
+            (Outputs::Blobs(vec![nothing]), format!("no blob {nothing} in the store")),
         ] {
-            let error = store
-                .record(nothing, Scope::Trusted, &result(outputs))
-                .expect_err("gone");
+            let error = store.record(nothing, Scope::Trusted, &result(outputs)).expect_err("gone");
             assert_eq!(error.to_string(), text);
         }
     }

@@ -107,10 +107,7 @@ impl Store {
             io::ErrorKind::NotFound => StoreError::NoBlob(digest),
             _ => StoreError::io("open", &path)(error),
         })?;
-        let size = file
-            .metadata()
-            .map_err(StoreError::io("read the size of", &path))?
-            .len();
+        let size = file.metadata().map_err(StoreError::io("read the size of", &path))?.len();
         Ok((file, size))
     }
 
@@ -126,19 +123,14 @@ impl Store {
         }
         let path = self.blob_path(digest);
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-        file.take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(StoreError::io("read", &path))?;
+        file.take(limit).read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
         let found = Digest::of(&bytes);
         if found != digest {
             let aside = self.dir().join("quarantine");
             fs::create_dir_all(&aside).map_err(StoreError::io("create", &aside))?;
             fs::rename(&path, aside.join(digest.hex()))
                 .map_err(StoreError::io("move to quarantine", &path))?;
-            return Err(StoreError::DigestMismatch {
-                expected: digest,
-                found,
-            });
+            return Err(StoreError::DigestMismatch { expected: digest, found });
         }
         Ok(bytes)
     }
@@ -170,15 +162,9 @@ impl BlobWriter {
         }
         let digest = self.hasher.finish();
         if let Some(expected) = expected.filter(|expected| *expected != digest) {
-            return Err(StoreError::DigestMismatch {
-                expected,
-                found: digest,
-            });
+            return Err(StoreError::DigestMismatch { expected, found: digest });
         }
-        let blob = Blob {
-            digest,
-            size: self.size,
-        };
+        let blob = Blob { digest, size: self.size };
         if self.store.has_blob(digest) {
             return Ok(blob);
         }
@@ -198,10 +184,7 @@ impl Write for BlobWriter {
         let size = self.size.saturating_add(bytes.len() as u64);
         if size > self.limit {
             self.too_large = true;
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "blob over its limit",
-            ));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "blob over its limit"));
         }
         self.file.as_file().write_all(bytes)?;
         self.hasher.update(bytes);
@@ -223,19 +206,10 @@ mod tests {
     fn comes_back_as_it_went_in() {
         let (_dir, store) = store();
         let blob = store.put_bytes(b"anchor").expect("put");
-        assert_eq!(
-            blob,
-            Blob {
-                digest: Digest::of("anchor"),
-                size: 6
-            }
-        );
+        assert_eq!(blob, Blob { digest: Digest::of("anchor"), size: 6 });
         assert_eq!(store.put_bytes(b"anchor").expect("again"), blob);
         assert_eq!(store.read_blob(blob.digest, 6).expect("read"), b"anchor");
-        let mode = fs::metadata(store.blob_path(blob.digest))
-            .expect("stat")
-            .permissions()
-            .mode();
+        let mode = fs::metadata(store.blob_path(blob.digest)).expect("stat").permissions().mode();
         assert_eq!(mode & 0o777, 0o444);
         assert_eq!(fs::read_dir(store.tmp()).expect("list").count(), 0);
     }
@@ -244,23 +218,13 @@ mod tests {
     fn refusals_leave_nothing() {
         let (_dir, store) = store();
         let wanted = Digest::of("rope");
-        let error = store
-            .put_blob(&b"hemp"[..], Some(wanted), 10)
-            .expect_err("other content");
-        assert_eq!(
-            error.to_string(),
-            format!("content is {}, not {wanted}", Digest::of("hemp"))
-        );
+        let error = store.put_blob(&b"hemp"[..], Some(wanted), 10).expect_err("other content");
+        assert_eq!(error.to_string(), format!("content is {}, not {wanted}", Digest::of("hemp")));
         assert!(matches!(error, StoreError::DigestMismatch { .. }));
-        let error = store
-            .put_blob(&b"hemp"[..], None, 3)
-            .expect_err("too large");
+        let error = store.put_blob(&b"hemp"[..], None, 3).expect_err("too large");
         assert_eq!(error.to_string(), "content is larger than 3 bytes");
         assert!(!store.has_blob(wanted) && !store.has_blob(Digest::of("hemp")));
-        assert!(matches!(
-            store.read_blob(wanted, 10),
-            Err(StoreError::NoBlob(_))
-        ));
+        assert!(matches!(store.read_blob(wanted, 10), Err(StoreError::NoBlob(_))));
         assert_eq!(fs::read_dir(store.tmp()).expect("list").count(), 0);
     }
 
@@ -272,10 +236,7 @@ mod tests {
         fs::remove_file(&path).expect("remove");
         fs::write(&path, b"rotten").expect("damage");
         let error = store.read_blob(digest, 100).expect_err("damaged");
-        assert!(
-            matches!(error, StoreError::DigestMismatch { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, StoreError::DigestMismatch { .. }), "{error}");
         assert!(!store.has_blob(digest));
         assert!(dir.path().join("quarantine").join(digest.hex()).exists());
         store.put_bytes(b"sound").expect("made again");

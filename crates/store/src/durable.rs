@@ -70,11 +70,7 @@ impl Disk {
     ) -> Result<(), StoreError> {
         result.map_err(|source| {
             self.failed.get_or_init(|| path.to_owned());
-            StoreError::Io {
-                what,
-                path: path.to_owned(),
-                source,
-            }
+            StoreError::Io { what, path: path.to_owned(), source }
         })
     }
 }

@@ -110,10 +110,7 @@ pub enum StoreError {
 }
 
 fn holder(pid: Option<u32>) -> String {
-    pid.map_or_else(
-        || "another process".to_owned(),
-        |pid| format!("process {pid}"),
-    )
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
 impl StoreError {
@@ -126,10 +123,7 @@ impl StoreError {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        move |source| Self::Records {
-            what,
-            source: source.into(),
-        }
+        move |source| Self::Records { what, source: source.into() }
     }
 
     fn code(&self) -> &'static str {

@@ -54,10 +54,7 @@ impl Store {
         let (mut file, path) = self.worker_file()?;
         if !try_lock(&file, &path)? {
             let pid = read_pid(&mut file);
-            return Err(StoreError::WorkerLocked {
-                dir: self.dir().to_owned(),
-                pid,
-            });
+            return Err(StoreError::WorkerLocked { dir: self.dir().to_owned(), pid });
         }
         write_pid(&mut file, &path)?;
         Ok(WorkerLock { _file: file })
@@ -101,11 +98,7 @@ impl Store {
         waited: bool,
     ) -> Result<ActionLock, StoreError> {
         let epoch = self.sqlite().next_epoch(key, scope)?;
-        Ok(ActionLock {
-            epoch,
-            waited,
-            _file: file,
-        })
+        Ok(ActionLock { epoch, waited, _file: file })
     }
 
     fn worker_file(&self) -> Result<(File, PathBuf), StoreError> {
@@ -113,21 +106,12 @@ impl Store {
     }
 
     fn action_file(&self, key: Digest, scope: Scope) -> Result<(File, PathBuf), StoreError> {
-        open(
-            self.dir()
-                .join("locks")
-                .join(format!("{}.{scope}", key.hex())),
-        )
+        open(self.dir().join("locks").join(format!("{}.{scope}", key.hex())))
     }
 }
 
 fn open(path: PathBuf) -> Result<(File, PathBuf), StoreError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     match file {
         Ok(file) => Ok((file, path)),
         Err(error) => Err(StoreError::io("open", path)(error)),
@@ -181,16 +165,8 @@ mod tests {
         let lock = store.lock_action(key, Scope::Trusted).expect("lock");
         assert_eq!((lock.epoch, lock.waited), (Epoch(1), false));
         let other = Store::open(dir.path()).expect("other process");
-        assert!(
-            other
-                .try_lock_action(key, Scope::Trusted)
-                .expect("try")
-                .is_none()
-        );
-        let apart = other
-            .try_lock_action(key, Scope::Untrusted)
-            .expect("try")
-            .expect("apart");
+        assert!(other.try_lock_action(key, Scope::Trusted).expect("try").is_none());
+        let apart = other.try_lock_action(key, Scope::Untrusted).expect("try").expect("apart");
         assert_eq!(apart.epoch, Epoch(1), "scopes do not wait for each other");
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| other.lock_action(key, Scope::Trusted).expect("lock"));

@@ -49,13 +49,7 @@ impl Store {
     ) -> Result<Appended, StoreError> {
         self.disk().check()?;
         let path = self.log_path(key);
-        let open = || {
-            OpenOptions::new()
-                .read(true)
-                .append(true)
-                .create(true)
-                .open(&path)
-        };
+        let open = || OpenOptions::new().read(true).append(true).create(true).open(&path);
         let file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let dir = self.dir().join("logs").join(key.run.to_string());
@@ -65,26 +59,15 @@ impl Store {
             opened => opened,
         };
         let mut file = file.map_err(StoreError::io("open", &path))?;
-        let length = file
-            .metadata()
-            .map_err(StoreError::io("read the size of", &path))?
-            .len();
+        let length = file.metadata().map_err(StoreError::io("read the size of", &path))?.len();
         if length >= cap && offset >= cap {
-            return Ok(Appended {
-                next: cap,
-                truncated: true,
-            });
+            return Ok(Appended { next: cap, truncated: true });
         }
-        let wrong = StoreError::LogOffset {
-            expected: length,
-            found: offset,
-        };
+        let wrong = StoreError::LogOffset { expected: length, found: offset };
         let Some(overlap) = length.checked_sub(offset) else {
             return Err(wrong);
         };
-        let overlap = usize::try_from(overlap)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
+        let overlap = usize::try_from(overlap).unwrap_or(usize::MAX).min(bytes.len());
         let (again, new) = bytes.split_at(overlap);
         if !again.is_empty() {
             let mut there = vec![0; again.len()];
@@ -97,12 +80,8 @@ impl Store {
         }
         let room = usize::try_from(cap.saturating_sub(length)).unwrap_or(usize::MAX);
         let kept = &new[..new.len().min(room)];
-        file.write_all(kept)
-            .map_err(StoreError::io("write", &path))?;
-        Ok(Appended {
-            next: length + kept.len() as u64,
-            truncated: kept.len() < new.len(),
-        })
+        file.write_all(kept).map_err(StoreError::io("write", &path))?;
+        Ok(Appended { next: length + kept.len() as u64, truncated: kept.len() < new.len() })
     }
 
     /// Reads at most `limit` bytes from `offset` on. A log that does not exist
@@ -150,11 +129,7 @@ mod tests {
         let stream: Name = "stdout".parse().expect("name");
         let run = RunId::from_uuid(Uuid::from_u128(1));
         let attempt = AttemptId::from_uuid(Uuid::from_u128(2));
-        let key = LogKey {
-            run,
-            attempt,
-            stream: &stream,
-        };
+        let key = LogKey { run, attempt, stream: &stream };
         let append = |offset, text: &str| store.append_log(key, offset, text.as_bytes(), 10);
         let next = |next, truncated| Appended { next, truncated };
         assert_eq!(store.read_log(key, 0, 99).expect("read"), b"");

@@ -178,10 +178,7 @@ impl Manifest {
     /// The entry at exactly this path.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Entry> {
-        let at = self
-            .entries
-            .binary_search_by(|entry| entry.path.as_str().cmp(path))
-            .ok()?;
+        let at = self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()?;
         self.entries.get(at)
     }
 
@@ -198,10 +195,7 @@ impl Manifest {
     /// The canonical text.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let text = Text {
-            tree: 1,
-            entries: self.entries.iter().map(Line::from).collect(),
-        };
+        let text = Text { tree: 1, entries: self.entries.iter().map(Line::from).collect() };
         serde_json::to_vec(&text).expect("strings and numbers are JSON")
     }
 
@@ -320,47 +314,30 @@ struct Line<'a> {
 impl<'a> From<&'a Entry> for Line<'a> {
     fn from(entry: &'a Entry) -> Self {
         let (mode, size, digest, link) = match &entry.content {
-            Content::File {
-                executable: true,
-                size,
-                digest,
-            } => ("0755", Some(*size), Some(*digest), None),
-            Content::File {
-                executable: false,
-                size,
-                digest,
-            } => ("0644", Some(*size), Some(*digest), None),
+            Content::File { executable: true, size, digest } => {
+                ("0755", Some(*size), Some(*digest), None)
+            }
+            Content::File { executable: false, size, digest } => {
+                ("0644", Some(*size), Some(*digest), None)
+            }
             Content::Link { target } => ("symlink", None, None, Some(target.as_str().into())),
             Content::EmptyDirectory => ("directory", None, None, None),
         };
-        Self {
-            path: entry.path.as_str().into(),
-            mode: mode.into(),
-            size,
-            digest,
-            link,
-        }
+        Self { path: entry.path.as_str().into(), mode: mode.into(), size, digest, link }
     }
 }
 
 impl Line<'_> {
     fn entry(self) -> Option<Entry> {
         let content = match (self.mode.as_ref(), self.size, self.digest, self.link) {
-            (mode @ ("0755" | "0644"), Some(size), Some(digest), None) => Content::File {
-                executable: mode == "0755",
-                size,
-                digest,
-            },
-            ("symlink", None, None, Some(target)) => Content::Link {
-                target: target.into_owned(),
-            },
+            (mode @ ("0755" | "0644"), Some(size), Some(digest), None) => {
+                Content::File { executable: mode == "0755", size, digest }
+            }
+            ("symlink", None, None, Some(target)) => Content::Link { target: target.into_owned() },
             ("directory", None, None, None) => Content::EmptyDirectory,
             _ => return None,
         };
-        Some(Entry {
-            path: self.path.into_owned(),
-            content,
-        })
+        Some(Entry { path: self.path.into_owned(), content })
     }
 }
 

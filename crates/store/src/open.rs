@@ -44,14 +44,7 @@ impl Store {
         }
         let records = SqliteRecords::open(&dir)?;
         let tmp = ProcessDir::create(&dir.join("tmp"))?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                dir,
-                tmp,
-                disk: Disk::default(),
-                records,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { dir, tmp, disk: Disk::default(), records }) })
     }
 
     /// The state directory.
@@ -111,15 +104,10 @@ impl ProcessDir {
             let lock = File::open(dir.path()).map_err(StoreError::io("open", dir.path()))?;
             lock.lock().map_err(StoreError::io("lock", dir.path()))?;
             // Another process may have swept it between the two steps above.
-            let same = |meta: fs::Metadata| {
-                lock.metadata()
-                    .is_ok_and(|locked| locked.ino() == meta.ino())
-            };
+            let same =
+                |meta: fs::Metadata| lock.metadata().is_ok_and(|locked| locked.ino() == meta.ino());
             if fs::metadata(dir.path()).is_ok_and(same) {
-                return Ok(Self {
-                    path: dir.keep(),
-                    _lock: lock,
-                });
+                return Ok(Self { path: dir.keep(), _lock: lock });
             }
         }
     }
@@ -189,10 +177,7 @@ pub(crate) mod tests {
         );
         let failure = seatrial_core::failure::Failure::from(error);
         assert_eq!(failure.code, "server.data_dir");
-        assert_eq!(
-            failure.hints,
-            ["use the newer Seatrial, or another --state-dir"]
-        );
+        assert_eq!(failure.hints, ["use the newer Seatrial, or another --state-dir"]);
     }
 
     #[test]

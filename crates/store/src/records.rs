@@ -230,11 +230,7 @@ pub(crate) struct Durations {
 impl Durations {
     pub(crate) fn add(&mut self, duration: Duration) {
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.fastest = if self.recent.is_empty() {
-            us
-        } else {
-            self.fastest.min(us)
-        };
+        self.fastest = if self.recent.is_empty() { us } else { self.fastest.min(us) };
         self.recent.push(us);
         if self.recent.len() > RECENT {
             self.recent.remove(0);
@@ -256,16 +252,9 @@ impl Durations {
 /// Finds what a person means among all runs, oldest first.
 pub(crate) fn find_run(runs: &[RunId], text: &str) -> Result<RunId, StoreError> {
     if text == "latest" {
-        return runs
-            .last()
-            .copied()
-            .ok_or_else(|| StoreError::NoRun(text.to_owned()));
+        return runs.last().copied().ok_or_else(|| StoreError::NoRun(text.to_owned()));
     }
-    let digits: String = text
-        .chars()
-        .filter(|c| *c != '-')
-        .collect::<String>()
-        .to_lowercase();
+    let digits: String = text.chars().filter(|c| *c != '-').collect::<String>().to_lowercase();
     if digits.len() < 4 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(StoreError::NoRun(text.to_owned()));
     }

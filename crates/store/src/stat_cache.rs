@@ -120,16 +120,9 @@ mod tests {
     #[test]
     fn what_was_kept_is_found_by_root() {
         let (_dir, store) = store();
-        let stamp = FileStamp {
-            inode: u64::MAX,
-            size: 3,
-            mtime: -1,
-            ctime: 7,
-        };
+        let stamp = FileStamp { inode: u64::MAX, size: 3, mtime: -1, ctime: 7 };
         let digest = Digest::of("abc");
-        store
-            .keep_file_digests("/work", [("a/b", stamp, digest)])
-            .expect("keep");
+        store.keep_file_digests("/work", [("a/b", stamp, digest)]).expect("keep");
         let found = store.file_digests("/work").expect("read");
         assert_eq!(found, HashMap::from([("a/b".to_owned(), (stamp, digest))]));
         assert!(store.file_digests("/other").expect("read").is_empty());

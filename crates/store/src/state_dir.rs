@@ -76,9 +76,7 @@ impl StateDirFacts {
             .map_err(io::Error::from)
             .map_err(StoreError::io("read the file system of", dir))?;
         let probe = tempfile::Builder::new().prefix(".probe").tempfile_in(dir);
-        let free = stat
-            .blocks_available()
-            .saturating_mul(stat.block_size().unsigned_abs());
+        let free = stat.blocks_available().saturating_mul(stat.block_size().unsigned_abs());
         Ok(Self {
             not_writable: probe.err().map(|error| plain(&error)),
             free,
@@ -106,10 +104,7 @@ impl StateDirFacts {
 
 /// Creates `dir` where needed and checks it.
 pub(crate) fn prepare(dir: &Path) -> Result<(), StoreError> {
-    let refuse = |problem| StoreError::StateDir {
-        dir: dir.to_owned(),
-        problem,
-    };
+    let refuse = |problem| StoreError::StateDir { dir: dir.to_owned(), problem };
     fs::create_dir_all(dir).map_err(|error| refuse(StateDirProblem::NotWritable(plain(&error))))?;
     StateDirFacts::read(dir)?.check().map_err(refuse)
 }
@@ -123,10 +118,7 @@ fn plain(error: &io::Error) -> String {
 }
 
 fn magic(fs_type: FsType) -> i64 {
-    #[expect(
-        clippy::unnecessary_cast,
-        reason = "the width differs between C libraries"
-    )]
+    #[expect(clippy::unnecessary_cast, reason = "the width differs between C libraries")]
     {
         fs_type.0 as i64
     }
@@ -154,11 +146,8 @@ fn network_file_system(fs_type: i64) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    const GOOD: StateDirFacts = StateDirFacts {
-        not_writable: None,
-        free: LEAST_FREE,
-        fs_type: 0xef53,
-    };
+    const GOOD: StateDirFacts =
+        StateDirFacts { not_writable: None, free: LEAST_FREE, fs_type: 0xef53 };
 
     fn problem(facts: &StateDirFacts) -> String {
         facts.check().expect_err("facts are bad").to_string()
@@ -167,29 +156,14 @@ mod tests {
     #[test]
     fn each_reason_has_its_words() {
         assert_eq!(GOOD.check(), Ok(()));
-        let full = StateDirFacts {
-            free: LEAST_FREE - 1,
-            ..GOOD
-        };
-        assert_eq!(
-            problem(&full),
-            "1023 MiB are free, at least 1024 MiB are needed"
-        );
-        let nfs = StateDirFacts {
-            fs_type: 0x6969,
-            ..GOOD
-        };
+        let full = StateDirFacts { free: LEAST_FREE - 1, ..GOOD };
+        assert_eq!(problem(&full), "1023 MiB are free, at least 1024 MiB are needed");
+        let nfs = StateDirFacts { fs_type: 0x6969, ..GOOD };
         assert_eq!(problem(&nfs), "it is on a network file system (nfs)");
         // The number is negative where statfs has 32 bits.
-        let cifs = StateDirFacts {
-            fs_type: i64::from(0xff53_4d42_u32 as i32),
-            ..GOOD
-        };
+        let cifs = StateDirFacts { fs_type: i64::from(0xff53_4d42_u32 as i32), ..GOOD };
         assert_eq!(problem(&cifs), "it is on a network file system (cifs)");
-        let closed = StateDirFacts {
-            not_writable: Some("permission denied".into()),
-            ..GOOD
-        };
+        let closed = StateDirFacts { not_writable: Some("permission denied".into()), ..GOOD };
         assert_eq!(problem(&closed), "it is not writable (permission denied)");
     }
 
@@ -199,11 +173,7 @@ mod tests {
         let facts = StateDirFacts::read(dir.path()).expect("facts");
         assert_eq!(facts.not_writable, None);
         assert!(facts.free > 0);
-        assert_eq!(
-            dir.path().read_dir().expect("list").count(),
-            0,
-            "the probe is gone"
-        );
+        assert_eq!(dir.path().read_dir().expect("list").count(), 0, "the probe is gone");
     }
 
     #[test]
@@ -211,16 +181,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("temporary file");
         let error = prepare(file.path()).expect_err("a file is no directory");
         let text = error.to_string();
-        assert!(
-            text.ends_with(": it is not writable (file exists)"),
-            "{text}"
-        );
+        assert!(text.ends_with(": it is not writable (file exists)"), "{text}");
         let below = prepare(&file.path().join("x")).expect_err("no directory below a file");
-        assert!(
-            below
-                .to_string()
-                .ends_with(": it is not writable (not a directory)"),
-            "{below}"
-        );
+        assert!(below.to_string().ends_with(": it is not writable (not a directory)"), "{below}");
     }
 }

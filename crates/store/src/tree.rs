@@ -38,10 +38,7 @@ pub struct TreeLimits {
 impl Default for TreeLimits {
     /// 100,000 entries and 16 GiB: what commands may make.
     fn default() -> Self {
-        Self {
-            entries: 100_000,
-            bytes: 16 << 30,
-        }
+        Self { entries: 100_000, bytes: 16 << 30 }
     }
 }
 
@@ -115,10 +112,7 @@ impl Store {
         })?;
         let found = Digest::of(&text);
         if found != digest {
-            return Err(StoreError::DigestMismatch {
-                expected: digest,
-                found,
-            });
+            return Err(StoreError::DigestMismatch { expected: digest, found });
         }
         Ok(Manifest::decode(&text)?)
     }

@@ -94,19 +94,10 @@ impl Records for MemoryRecords {
         let at = tables.runs.iter().position(|row| row.id == run);
         let expected = at.map_or(0, |at| tables.runs[at].events.len() as u64);
         if expected != first_seq {
-            return Err(StoreError::Sequence {
-                run: run.to_string(),
-                expected,
-                found: first_seq,
-            });
+            return Err(StoreError::Sequence { run: run.to_string(), expected, found: first_seq });
         }
         let at = at.unwrap_or_else(|| {
-            tables.runs.push(Run {
-                id: run,
-                scope,
-                events: Vec::new(),
-                state: String::new(),
-            });
+            tables.runs.push(Run { id: run, scope, events: Vec::new(), state: String::new() });
             tables.runs.len() - 1
         });
         let row = &mut tables.runs[at];
@@ -125,23 +116,11 @@ impl Records for MemoryRecords {
     }
 
     fn runs(&self, limit: usize) -> Result<Vec<RunRow>, StoreError> {
-        Ok(self
-            .tables()
-            .runs
-            .iter()
-            .rev()
-            .take(limit)
-            .map(Run::row)
-            .collect())
+        Ok(self.tables().runs.iter().rev().take(limit).map(Run::row).collect())
     }
 
     fn run(&self, run: RunId) -> Result<Option<RunRow>, StoreError> {
-        Ok(self
-            .tables()
-            .runs
-            .iter()
-            .find(|row| row.id == run)
-            .map(Run::row))
+        Ok(self.tables().runs.iter().find(|row| row.id == run).map(Run::row))
     }
 
     fn find_run(&self, text: &str) -> Result<RunId, StoreError> {
@@ -156,21 +135,13 @@ impl Records for MemoryRecords {
         duration: Duration,
     ) -> Result<(), StoreError> {
         let key = (scope, series.group.to_owned(), series.name.to_owned());
-        self.tables()
-            .durations
-            .entry(key)
-            .or_default()
-            .add(duration);
+        self.tables().durations.entry(key).or_default().add(duration);
         Ok(())
     }
 
     fn expected(&self, scope: Scope, series: Series<'_>) -> Result<Option<Expected>, StoreError> {
         let key = (scope, series.group.to_owned(), series.name.to_owned());
-        Ok(self
-            .tables()
-            .durations
-            .get(&key)
-            .and_then(Durations::expected))
+        Ok(self.tables().durations.get(&key).and_then(Durations::expected))
     }
 
     fn expected_all(
@@ -179,12 +150,7 @@ impl Records for MemoryRecords {
         group: &str,
     ) -> Result<BTreeMap<String, Expected>, StoreError> {
         let tables = self.tables();
-        let rows = tables
-            .durations
-            .iter()
-            .filter(|((s, g, _), _)| *s == scope && g == group);
-        Ok(rows
-            .filter_map(|((_, _, name), d)| Some((name.clone(), d.expected()?)))
-            .collect())
+        let rows = tables.durations.iter().filter(|((s, g, _), _)| *s == scope && g == group);
+        Ok(rows.filter_map(|((_, _, name), d)| Some((name.clone(), d.expected()?))).collect())
     }
 }

@@ -30,10 +30,7 @@ pub(crate) struct SqliteRecords {
 impl SqliteRecords {
     /// Opens or makes the database of a state directory.
     pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
-        let refuse = |problem| StoreError::StateDir {
-            dir: dir.to_owned(),
-            problem,
-        };
+        let refuse = |problem| StoreError::StateDir { dir: dir.to_owned(), problem };
         let mut connection = Connection::open(dir.join("store.db"))
             .map_err(StoreError::records("open a database"))?;
         let found = configure(&connection).map_err(|error| match error.sqlite_error_code() {
@@ -43,10 +40,7 @@ impl SqliteRecords {
             _ => StoreError::records("open the database")(error),
         })?;
         if found > SCHEMA {
-            return Err(refuse(StateDirProblem::NewerSchema {
-                found,
-                known: SCHEMA,
-            }));
+            return Err(refuse(StateDirProblem::NewerSchema { found, known: SCHEMA }));
         }
         migrate(&mut connection).map_err(StoreError::records("prepare the tables"))?;
         let health: String = connection
@@ -55,9 +49,7 @@ impl SqliteRecords {
         if health != "ok" {
             return Err(refuse(StateDirProblem::Corrupt(health)));
         }
-        Ok(Self {
-            connection: Mutex::new(connection),
-        })
+        Ok(Self { connection: Mutex::new(connection) })
     }
 
     /// Runs `work` as one transaction that no other process interrupts.
@@ -92,9 +84,7 @@ impl SqliteRecords {
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A transaction that a panic cut short is rolled back when it is dropped.
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -155,11 +145,7 @@ fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
 
 fn scope_of(text: &str) -> Scope {
     // Whatever is not known to be trusted is not.
-    if text == "trusted" {
-        Scope::Trusted
-    } else {
-        Scope::Untrusted
-    }
+    if text == "trusted" { Scope::Trusted } else { Scope::Untrusted }
 }
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
@@ -193,9 +179,7 @@ fn find_action(
 
 impl Records for SqliteRecords {
     fn lookup(&self, key: Digest, scope: Scope) -> Result<Option<ActionResult>, StoreError> {
-        self.read("find a result", |connection| {
-            find_action(connection, key, scope)
-        })
+        self.read("find a result", |connection| find_action(connection, key, scope))
     }
 
     fn record(
@@ -248,11 +232,7 @@ impl Records for SqliteRecords {
                 .optional()?;
             let expected = there.map_or(0, |(_, events)| events);
             if expected != first_seq {
-                let error = StoreError::Sequence {
-                    run: id,
-                    expected,
-                    found: first_seq,
-                };
+                let error = StoreError::Sequence { run: id, expected, found: first_seq };
                 return Err(Abort::Refused(error));
             }
             let ordinal = match there {
@@ -283,10 +263,9 @@ impl Records for SqliteRecords {
                     "SELECT payload FROM events JOIN runs ON runs.ordinal = events.run
                      WHERE runs.run = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
                 )?
-                .query_map(
-                    params![run.to_string(), clamp(from), clamp(limit as u64)],
-                    |row| row.get(0),
-                )?
+                .query_map(params![run.to_string(), clamp(from), clamp(limit as u64)], |row| {
+                    row.get(0)
+                })?
                 .collect()
         })
     }
@@ -346,9 +325,8 @@ impl Records for SqliteRecords {
     }
 
     fn expected(&self, scope: Scope, series: Series<'_>) -> Result<Option<Expected>, StoreError> {
-        let durations = self.read("read durations", |connection| {
-            find_durations(connection, scope, series)
-        })?;
+        let durations =
+            self.read("read durations", |connection| find_durations(connection, scope, series))?;
         Ok(durations.and_then(|durations| durations.expected()))
     }
 
@@ -362,10 +340,7 @@ impl Records for SqliteRecords {
                 "SELECT name, durations FROM durations WHERE scope = ?1 AND series_group = ?2",
             )?;
             let rows = statement.query_map(params![scope.to_string(), group], |row| {
-                Ok((
-                    row.get(0)?,
-                    from_json::<Durations>(&row.get::<_, String>(1)?)?,
-                ))
+                Ok((row.get(0)?, from_json::<Durations>(&row.get::<_, String>(1)?)?))
             })?;
             let mut all = BTreeMap::new();
             for row in rows {
@@ -387,10 +362,7 @@ fn find_durations(
             "SELECT durations FROM durations
              WHERE scope = ?1 AND series_group = ?2 AND name = ?3",
         )?
-        .query_row(
-            params![scope.to_string(), series.group, series.name],
-            |row| row.get(0),
-        )
+        .query_row(params![scope.to_string(), series.group, series.name], |row| row.get(0))
         .optional()?;
     text.map(|text| from_json(&text)).transpose()
 }

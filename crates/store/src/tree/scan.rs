@@ -50,10 +50,7 @@ enum Kind {
 
 impl Scan {
     pub(super) fn read(root: &Path, limits: TreeLimits) -> Result<Self, StoreError> {
-        let mut scan = Self {
-            items: Vec::new(),
-            directories: Vec::new(),
-        };
+        let mut scan = Self { items: Vec::new(), directories: Vec::new() };
         let mut links = HardLinks::default();
         let mut bytes = 0_u64;
         let mut todo = vec![String::new()];
@@ -61,9 +58,7 @@ impl Scan {
             let path = root.join(&dir);
             let meta = fs::symlink_metadata(&path).map_err(StoreError::io("look at", &path))?;
             if !meta.is_dir() {
-                return Err(StoreError::io("list", &path)(
-                    io::ErrorKind::NotADirectory.into(),
-                ));
+                return Err(StoreError::io("list", &path)(io::ErrorKind::NotADirectory.into()));
             }
             // A command may have taken the right to list from its own directory.
             make_listable(&path, &meta)?;
@@ -75,11 +70,7 @@ impl Scan {
                 let name = name
                     .to_str()
                     .ok_or_else(|| TreeError::Encoding(name.to_string_lossy().into_owned()))?;
-                let below = if dir.is_empty() {
-                    name.to_owned()
-                } else {
-                    format!("{dir}/{name}")
-                };
+                let below = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
                 check_path(&below)?;
                 if scan.len() + todo.len() >= limits.entries {
                     return Err(TreeError::TooMany(limits.entries).into());
@@ -98,22 +89,14 @@ impl Scan {
                     }
                     links.add(&below, &meta);
                 }
-                scan.items.push(Item {
-                    path: below,
-                    kind,
-                    foreign: is_foreign(&meta),
-                });
+                scan.items.push(Item { path: below, kind, foreign: is_foreign(&meta) });
             }
             if dir.is_empty() {
                 continue;
             }
             if empty {
                 let foreign = is_foreign(&meta);
-                scan.items.push(Item {
-                    path: dir.clone(),
-                    kind: Kind::EmptyDirectory,
-                    foreign,
-                });
+                scan.items.push(Item { path: dir.clone(), kind: Kind::EmptyDirectory, foreign });
             }
             scan.directories.push(dir);
         }
@@ -137,10 +120,7 @@ impl Scan {
             while let Some(item) = self.items.get(next.fetch_add(1, Ordering::Relaxed)) {
                 mine.push(item.entry(root, &mut buffer, limits)?);
             }
-            entries
-                .lock()
-                .expect("no thread panics with the lock")
-                .extend(mine);
+            entries.lock().expect("no thread panics with the lock").extend(mine);
             Ok(())
         };
         if self.items.len() == 1 {
@@ -153,9 +133,7 @@ impl Scan {
                     .try_for_each(|thread| thread.join().expect("hashing does not panic"))
             })?;
         }
-        Ok(entries
-            .into_inner()
-            .expect("no thread panics with the lock"))
+        Ok(entries.into_inner().expect("no thread panics with the lock"))
     }
 
     /// Makes modes, owners and times the same for every tree with this manifest.
@@ -186,11 +164,7 @@ impl Scan {
     }
 
     pub(super) fn sync(&self, disk: &Disk, root: &Path) -> Result<(), StoreError> {
-        for item in self
-            .items
-            .iter()
-            .filter(|item| matches!(item.kind, Kind::File { .. }))
-        {
+        for item in self.items.iter().filter(|item| matches!(item.kind, Kind::File { .. })) {
             let path = root.join(&item.path);
             let file = File::open(&path).map_err(StoreError::io("open", &path))?;
             disk.sync(&file, &path)?;
@@ -210,24 +184,15 @@ impl Item {
         limits: TreeLimits,
     ) -> Result<Entry, StoreError> {
         let content = match &self.kind {
-            Kind::Link { target } => Content::Link {
-                target: target.clone(),
-            },
+            Kind::Link { target } => Content::Link { target: target.clone() },
             Kind::EmptyDirectory => Content::EmptyDirectory,
             Kind::File { executable } => {
                 let path = root.join(&self.path);
                 let (size, digest) = hash_file(&path, buffer, limits.bytes)?;
-                Content::File {
-                    executable: *executable,
-                    size,
-                    digest,
-                }
+                Content::File { executable: *executable, size, digest }
             }
         };
-        Ok(Entry {
-            path: self.path.clone(),
-            content,
-        })
+        Ok(Entry { path: self.path.clone(), content })
     }
 }
 
@@ -242,19 +207,13 @@ impl HardLinks {
     fn add(&mut self, path: &str, meta: &Metadata) {
         if meta.nlink() > 1 {
             let key = (meta.dev(), meta.ino());
-            let links = self
-                .seen
-                .entry(key)
-                .or_insert_with(|| (meta.nlink(), 0, path.to_owned()));
+            let links = self.seen.entry(key).or_insert_with(|| (meta.nlink(), 0, path.to_owned()));
             links.1 += 1;
         }
     }
 
     fn check(self) -> Result<(), TreeError> {
-        let outside = self
-            .seen
-            .into_values()
-            .find(|(names, within, _)| names != within);
+        let outside = self.seen.into_values().find(|(names, within, _)| names != within);
         outside.map_or(Ok(()), |(_, _, path)| Err(TreeError::HardLink(path)))
     }
 }
@@ -276,32 +235,17 @@ fn kind_of(path: &str, at: &Path, meta: &Metadata) -> Result<Kind, StoreError> {
         _ => Some("device"),
     };
     if let Some(kind) = refused {
-        return Err(TreeError::Type {
-            path: path.to_owned(),
-            kind,
-        }
-        .into());
+        return Err(TreeError::Type { path: path.to_owned(), kind }.into());
     }
     let mode = meta.mode() & 0o7777;
     if mode & 0o6000 != 0 {
-        return Err(TreeError::Privileged {
-            path: path.to_owned(),
-            mode,
-        }
-        .into());
+        return Err(TreeError::Privileged { path: path.to_owned(), mode }.into());
     }
-    Ok(Kind::File {
-        executable: mode & 0o100 != 0,
-    })
+    Ok(Kind::File { executable: mode & 0o100 != 0 })
 }
 
 fn hash_file(path: &Path, buffer: &mut [u8], limit: u64) -> Result<(u64, Digest), StoreError> {
-    let open = || {
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
-            .open(path)
-    };
+    let open = || OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path);
     let mut file = match open() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             set_mode(path, 0o600)?;
@@ -330,19 +274,12 @@ fn is_foreign(meta: &Metadata) -> bool {
 }
 
 fn own(path: &Path) -> Result<(), StoreError> {
-    let (uid, gid) = (
-        nix::unistd::geteuid().as_raw(),
-        nix::unistd::getegid().as_raw(),
-    );
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(StoreError::io("own", path))
 }
 
 fn make_listable(path: &Path, meta: &Metadata) -> Result<(), StoreError> {
-    if meta.mode() & 0o700 == 0o700 {
-        Ok(())
-    } else {
-        set_mode(path, 0o700)
-    }
+    if meta.mode() & 0o700 == 0o700 { Ok(()) } else { set_mode(path, 0o700) }
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
@@ -352,13 +289,7 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
 
 fn set_time(path: &Path) -> Result<(), StoreError> {
     let time = TimeSpec::from_duration(Duration::from_secs(TIME));
-    utimensat(
-        AT_FDCWD,
-        path,
-        &time,
-        &time,
-        UtimensatFlags::NoFollowSymlink,
-    )
-    .map_err(io::Error::from)
-    .map_err(StoreError::io("set the time of", path))
+    utimensat(AT_FDCWD, path, &time, &time, UtimensatFlags::NoFollowSymlink)
+        .map_err(io::Error::from)
+        .map_err(StoreError::io("set the time of", path))
 }
