@@ -1,0 +1,232 @@
+//! Which tests a program has: how it is asked, and what it answers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use seatrial_core::failure::Failure;
+use seatrial_core::pipeline::{Adapter, Suite};
+
+use crate::ginkgo_report::GinkgoReport;
+use crate::program_failure::{first_lines, not_a_test_program};
+use crate::{Exit, Invocation, Program};
+
+/// How long a program may take to list its tests.
+pub const LIST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How many bytes of a program's answer are read.
+pub const LIST_LIMIT: usize = 16 << 20;
+
+/// The tests of one program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// How they are run.
+    pub adapter: Adapter,
+    /// The program.
+    pub program: Program,
+    /// Their names in the program's order. Of a `junit` suite none: only its
+    /// report names them.
+    pub tests: Vec<String>,
+    /// What a Ginkgo suite calls itself; its filters match this and the name.
+    pub(crate) description: String,
+}
+
+/// How the tests of a program become known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum List {
+    /// They are known without asking.
+    Known(Listing),
+    /// The program is run and its answer given to [`parse`].
+    Ask(Invocation),
+}
+
+impl Listing {
+    /// The same program with only these tests, for a retry or a batch.
+    #[must_use]
+    pub fn only(&self, tests: Vec<String>) -> Self {
+        Self { tests, ..self.clone() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(adapter: Adapter, program: &str, tests: &[&str]) -> Self {
+        Self {
+            adapter,
+            program: Program { name: program.to_owned(), path: format!("/tests/{program}") },
+            tests: tests.iter().map(ToString::to_string).collect(),
+            description: "Suite".to_owned(),
+        }
+    }
+}
+
+/// How to learn the tests of `program`. `reports` is an empty directory in the
+/// sandbox that the program may write to.
+///
+/// # Errors
+/// `suite.reserved_argument`: `args` of the suite holds a flag that Seatrial
+/// sets itself.
+pub fn list(suite: &Suite, program: Program, reports: &str) -> Result<List, Failure> {
+    check_args(suite)?;
+    let mut argv = vec![program.path.clone()];
+    let mut report = None;
+    match suite.adapter {
+        Adapter::Go => argv.push("-test.list=.*".to_owned()),
+        Adapter::Ginkgo => {
+            let path = format!("{}/list.json", reports.trim_end_matches('/'));
+            // A seed, so that the order is the same each time.
+            argv.extend(
+                ["--ginkgo.dry-run", "--ginkgo.no-color", "--ginkgo.succinct", "--ginkgo.seed=1"]
+                    .map(str::to_owned),
+            );
+            argv.push(format!("--ginkgo.json-report={path}"));
+            report = Some(path);
+        }
+        Adapter::Exec | Adapter::Junit => {
+            let tests = match suite.adapter {
+                Adapter::Exec => vec![program.name.clone()],
+                _ => Vec::new(),
+            };
+            let description = String::new();
+            return Ok(List::Known(Listing {
+                adapter: suite.adapter,
+                program,
+                tests,
+                description,
+            }));
+        }
+    }
+    argv.extend(suite.args.iter().cloned());
+    Ok(List::Ask(Invocation {
+        adapter: suite.adapter,
+        program,
+        tests: Vec::new(),
+        argv,
+        env: BTreeMap::new(),
+        report,
+        timeout: LIST_TIMEOUT,
+        test_timeout: LIST_TIMEOUT,
+        stop_signal: SIGQUIT,
+    }))
+}
+
+/// Reads the answer to [`List::Ask`]: what the program wrote, how it ended and
+/// the report it left. At most [`LIST_LIMIT`] bytes of `output` count.
+///
+/// # Errors
+/// `suite.not_a_test_program` with the first lines of its output when it is no
+/// such program or cannot list its tests; `suite.focused` when specs are
+/// focused in code; `report.bad_json` when the report is unreadable.
+pub fn parse(
+    asked: &Invocation,
+    output: &[u8],
+    exit: &Exit,
+    report: Option<&[u8]>,
+) -> Result<Listing, Failure> {
+    let text = String::from_utf8_lossy(&output[..output.len().min(LIST_LIMIT)]);
+    let refuse = || not_a_test_program(asked, exit, &text);
+    let (tests, description) = match asked.adapter {
+        Adapter::Go => {
+            if *exit != Exit::Code(0) {
+                return Err(refuse());
+            }
+            let tests: Vec<String> =
+                text.lines().map(str::trim).filter(|l| is_go_test(l)).map(str::to_owned).collect();
+            // A package without tests answers with nothing; some other program
+            // that ignores our flags does not.
+            if tests.is_empty() && !text.trim().is_empty() && !text.lines().any(is_go_name) {
+                return Err(refuse());
+            }
+            (tests, String::new())
+        }
+        Adapter::Ginkgo => {
+            let report = report.ok_or_else(refuse)?;
+            let report = GinkgoReport::parse(&asked.program.name, report)?;
+            if report.focused {
+                return Err(focused(asked));
+            }
+            if *exit != Exit::Code(0) {
+                return Err(refuse());
+            }
+            let specs = report.specs.into_iter().filter(|s| s.is_test() && s.state == "passed");
+            (specs.map(|s| s.name()).collect(), report.description)
+        }
+        // These are never asked.
+        Adapter::Junit | Adapter::Exec => (Vec::new(), String::new()),
+    };
+    Ok(Listing { adapter: asked.adapter, program: asked.program.clone(), tests, description })
+}
+
+/// `FIt` and the like, left in by mistake, silently drop all other specs.
+pub(crate) fn focused(invocation: &Invocation) -> Failure {
+    Failure::product(
+        "suite.focused",
+        format!(
+            "`{}` has specs that are focused in code: the others would never run",
+            invocation.program.name
+        ),
+    )
+    .hint("remove `FIt`, `FDescribe` and the like (`ginkgo unfocus`), and use `select` instead")
+}
+
+pub(crate) const SIGINT: i32 = 2;
+pub(crate) const SIGQUIT: i32 = 3;
+pub(crate) const SIGTERM: i32 = 15;
+
+/// Whether `-test.run` runs what has this name: `Test`, `Fuzz` or `Example`
+/// and then no lower-case letter (`go help testfunc`). Benchmarks are listed
+/// too, but they are no tests.
+fn is_go_test(name: &str) -> bool {
+    is_go_name(name)
+        && ["Test", "Fuzz", "Example"].iter().any(|prefix| {
+            name.strip_prefix(prefix)
+                .is_some_and(|rest| rest.chars().next().is_none_or(|c| !c.is_lowercase()))
+        })
+}
+
+fn is_go_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 512 && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// Flags that decide what is run, how it is read or how long it may take.
+fn check_args(suite: &Suite) -> Result<(), Failure> {
+    const GO: &[&str] = &[
+        "test.run",
+        "test.skip",
+        "test.list",
+        "test.v",
+        "test.count",
+        "test.timeout",
+        "test.paniconexit0",
+        "test.fuzz",
+    ];
+    const GINKGO: &[&str] = &[
+        "ginkgo.focus",
+        "ginkgo.dry-run",
+        "ginkgo.json-report",
+        "ginkgo.v",
+        "ginkgo.vv",
+        "ginkgo.succinct",
+        "ginkgo.fd",
+        "ginkgo.no-color",
+        "ginkgo.timeout",
+        "ginkgo.github-output",
+        "ginkgo.parallel.process",
+        "ginkgo.parallel.total",
+        "ginkgo.parallel.host",
+    ];
+    if !matches!(suite.adapter, Adapter::Go | Adapter::Ginkgo) {
+        return Ok(());
+    }
+    for arg in &suite.args {
+        let Some(flag) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else {
+            continue;
+        };
+        let flag = flag.split_once('=').map_or(flag, |(name, _)| name);
+        if GO.contains(&flag) || (suite.adapter == Adapter::Ginkgo && GINKGO.contains(&flag)) {
+            return Err(Failure::config(
+                "suite.reserved_argument",
+                format!("`args` holds `{}`, which Seatrial sets itself", first_lines(arg)),
+            )
+            .hint("choose tests with `select`, and their time with `test-timeout`"));
+        }
+    }
+    Ok(())
+}

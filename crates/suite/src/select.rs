@@ -1,0 +1,154 @@
+//! Which of the listed tests are run: a pure function of their names.
+
+use std::collections::HashSet;
+
+use regex::RegexBuilder;
+use seatrial_core::failure::Failure;
+use seatrial_core::pipeline::Adapter;
+
+use crate::list::Listing;
+
+/// How long a pattern may be, in bytes.
+pub const PATTERN_LIMIT: usize = 1 << 10;
+
+/// The listings of a suite's programs with only the tests that one of
+/// `patterns` matches somewhere in the name; without patterns all of them.
+/// Programs of which no test is left are gone.
+///
+/// # Errors
+/// `config.bad_pattern`: a pattern is no regular expression, or too big.
+/// `report.ambiguous`: two selected tests cannot be told apart.
+/// `run.nothing_selected`: no test is left. That is never a success.
+pub fn select(
+    suite: &str,
+    listings: Vec<Listing>,
+    patterns: &[String],
+) -> Result<Vec<Listing>, Failure> {
+    let patterns = patterns.iter().map(|p| compile(suite, p)).collect::<Result<Vec<_>, _>>()?;
+    let listed: usize = listings.iter().map(|l| l.tests.len()).sum();
+    let programs = listings.len();
+    let mut names = HashSet::new();
+    let mut selected = Vec::new();
+    for mut listing in listings {
+        if !names.insert(listing.program.name.clone()) {
+            return Err(ambiguous(suite, "two programs", &listing.program.name));
+        }
+        listing
+            .tests
+            .retain(|test| patterns.is_empty() || patterns.iter().any(|p| p.is_match(test)));
+        let mut tests = HashSet::new();
+        if let Some(twice) = listing.tests.iter().find(|test| !tests.insert(test.as_str())) {
+            return Err(ambiguous(suite, "two tests", twice));
+        }
+        // A command that writes JUnit names its tests only afterwards.
+        if !listing.tests.is_empty() || listing.adapter == Adapter::Junit {
+            selected.push(listing);
+        }
+    }
+    if selected.is_empty() {
+        let message = if programs == 0 {
+            format!("suite `{suite}` has no test program")
+        } else if listed == 0 {
+            format!("suite `{suite}` has no tests: {programs} programs list none")
+        } else {
+            format!("suite `{suite}` selects none of its {listed} tests")
+        };
+        let hint = if programs == 0 {
+            "`files` must match what the build leaves in `$OUT`"
+        } else {
+            "`select` holds regular expressions; a test is run when one of them matches its name"
+        };
+        return Err(Failure::config("run.nothing_selected", message).hint(hint));
+    }
+    Ok(selected)
+}
+
+fn compile(suite: &str, pattern: &str) -> Result<regex::Regex, Failure> {
+    let refuse = |why: String| {
+        Failure::config("config.bad_pattern", format!("`select` of suite `{suite}`: {why}"))
+    };
+    if pattern.len() > PATTERN_LIMIT {
+        return Err(refuse(format!(
+            "a pattern of {} bytes, at most {PATTERN_LIMIT} are allowed",
+            pattern.len()
+        )));
+    }
+    // Linear in the text by construction; the size bounds what it compiles to.
+    RegexBuilder::new(pattern)
+        .size_limit(1 << 20)
+        .build()
+        .map_err(|error| refuse(format!("`{pattern}` is no regular expression: {error}")))
+}
+
+fn ambiguous(suite: &str, what: &str, name: &str) -> Failure {
+    Failure::product(
+        "report.ambiguous",
+        format!(
+            "{what} of suite `{suite}` are both named `{name}`: results could not be told apart"
+        ),
+    )
+    .hint("rename one of them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(program: &str, tests: &[&str]) -> Listing {
+        Listing::of(Adapter::Go, program, tests)
+    }
+
+    fn names(selected: &[Listing]) -> Vec<String> {
+        selected
+            .iter()
+            .flat_map(|l| l.tests.iter().map(|t| format!("{}:{t}", l.program.name)))
+            .collect()
+    }
+
+    fn patterns(patterns: &[&str]) -> Vec<String> {
+        patterns.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn any_pattern_selects_and_none_selects_all() {
+        let all = || vec![listing("a.test", &["TestA", "TestB"]), listing("b.test", &["TestC"])];
+        assert_eq!(
+            names(&select("e2e", all(), &[]).unwrap()),
+            ["a.test:TestA", "a.test:TestB", "b.test:TestC"]
+        );
+        assert_eq!(
+            names(&select("e2e", all(), &patterns(&["B$", "^TestC"])).unwrap()),
+            ["a.test:TestB", "b.test:TestC"]
+        );
+        assert_eq!(names(&select("e2e", all(), &patterns(&["TestA"])).unwrap()), ["a.test:TestA"]);
+    }
+
+    #[test]
+    fn nothing_selected_is_never_green() {
+        let failure = |listings, p: &[&str]| select("e2e", listings, &patterns(p)).unwrap_err();
+        let none = failure(vec![listing("a.test", &["TestA"])], &["TestZ"]);
+        assert_eq!(
+            (none.code.as_str(), none.message.as_str()),
+            ("run.nothing_selected", "suite `e2e` selects none of its 1 tests")
+        );
+        assert_eq!(
+            failure(vec![listing("a.test", &[])], &[]).message,
+            "suite `e2e` has no tests: 1 programs list none"
+        );
+        assert_eq!(failure(vec![], &[]).message, "suite `e2e` has no test program");
+    }
+
+    #[test]
+    fn bad_patterns_and_doubles_are_refused() {
+        let code = |listings, p: &[&str]| select("e2e", listings, &patterns(p)).unwrap_err().code;
+        let one = || vec![listing("a.test", &["TestA"])];
+        assert_eq!(code(one(), &["("]), "config.bad_pattern");
+        assert_eq!(code(one(), &["(?=look)ahead"]), "config.bad_pattern");
+        assert_eq!(code(one(), &[&"a".repeat(1025)]), "config.bad_pattern");
+        assert_eq!(code(one(), &["((a{1000}){1000}){1000}"]), "config.bad_pattern");
+        assert_eq!(code(vec![listing("a.test", &["x", "x"])], &[]), "report.ambiguous");
+        assert_eq!(code(vec![listing("a", &["x"]), listing("a", &["y"])], &[]), "report.ambiguous");
+        // Doubles that are not selected harm nobody.
+        assert!(select("e2e", vec![listing("a", &["x", "x", "y"])], &patterns(&["y"])).is_ok());
+    }
+}
