@@ -295,8 +295,8 @@ fn bound(run: &RunTimes, counted: &[bool]) -> Bound {
         let own = u128::from(end - start);
         let whole = u128::from(node.end_us.unwrap_or(run.verdict_us).saturating_sub(start));
         // What a node used after the verdict did not delay it: a share by time.
-        core_us +=
-            if whole == 0 { node.core_us.into() } else { u128::from(node.core_us) * own / whole };
+        let used = u128::from(node.core_us);
+        core_us += (used * own).checked_div(whole).unwrap_or(used);
         memory_us = memory_us.saturating_add(u128::from(node.memory_peak) * own);
     }
     let fit = |us: u128| u64::try_from(us).unwrap_or(u64::MAX);
