@@ -5,6 +5,7 @@
 //! field can be added without a new version.
 
 pub mod event;
+pub mod sanitise;
 pub mod test;
 pub mod worker;
 
