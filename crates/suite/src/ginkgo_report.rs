@@ -87,7 +87,7 @@ impl SpecReport {
         texts.join(" ")
     }
 
-    /// How it ended; `None`: it did not run at all.
+    /// How it ended; `None`: it did not run at all, and could.
     pub(crate) fn outcome(&self) -> Option<TestOutcome> {
         match self.state.as_str() {
             "passed" if self.max_flake_attempts > 1 && self.num_attempts > 1 => {
@@ -99,11 +99,13 @@ impl SpecReport {
             // Ginkgo calls specs skipped that it never came to; only those
             // that called Skip say why.
             "skipped" if self.failure.message.is_empty() => None,
+            // The texts are those of `internal/group.go`. Such a spec cannot
+            // be run again without those before it.
             "skipped"
                 if self.failure.message.starts_with("Spec skipped because an earlier spec")
                     || self.failure.message.starts_with("Spec skipped because a BeforeAll") =>
             {
-                None
+                Some(TestOutcome::NotRun)
             }
             "skipped" => Some(TestOutcome::Skipped),
             _ => Some(TestOutcome::Failed),

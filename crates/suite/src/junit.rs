@@ -92,8 +92,8 @@ pub enum JunitError {
     )]
     Name(u64),
     /// More than [`CASES_LIMIT`].
-    #[error("has more than {CASES_LIMIT} test cases")]
-    TooMany,
+    #[error("has more than {0} test cases")]
+    TooMany(usize),
     /// None at all.
     #[error("has no test cases")]
     Empty,
@@ -107,6 +107,10 @@ pub enum JunitError {
 /// # Errors
 /// Whatever makes it no report that can be trusted, with the place.
 pub fn parse(bytes: &[u8]) -> Result<Report, JunitError> {
+    parse_limited(bytes, CASES_LIMIT)
+}
+
+fn parse_limited(bytes: &[u8], cases: usize) -> Result<Report, JunitError> {
     if bytes.len() > SIZE_LIMIT {
         return Err(JunitError::TooLong);
     }
@@ -120,9 +124,9 @@ pub fn parse(bytes: &[u8]) -> Result<Report, JunitError> {
             reason: error.to_string(),
         })?;
         match event {
-            Event::Start(element) => parser.open(&element, at)?,
+            Event::Start(element) => parser.open(&element, at, cases)?,
             Event::Empty(element) => {
-                parser.open(&element, at)?;
+                parser.open(&element, at, cases)?;
                 parser.close();
             }
             Event::End(_) => parser.close(),
@@ -173,7 +177,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn open(&mut self, element: &BytesStart<'_>, at: u64) -> Result<(), JunitError> {
+    fn open(&mut self, element: &BytesStart<'_>, at: u64, cases: usize) -> Result<(), JunitError> {
         if self.path.len() >= DEPTH_LIMIT {
             return Err(JunitError::Shape(at));
         }
@@ -186,8 +190,8 @@ impl Parser {
         }
         let place = match (name, &mut self.case) {
             ("testcase", None) => {
-                if self.report.cases.len() >= CASES_LIMIT {
-                    return Err(JunitError::TooMany);
+                if self.report.cases.len() >= cases {
+                    return Err(JunitError::TooMany(cases));
                 }
                 let class = get("classname").unwrap_or_default();
                 let name = get("name").unwrap_or_default();
@@ -321,3 +325,6 @@ fn time(text: Option<&str>, at: u64) -> Result<Duration, JunitError> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| JunitError::Time { text: text.chars().take(64).collect(), at })
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@
 //!     suite: &Suite,
 //!     programs: Vec<Program>,
 //!     start: impl Fn(&Invocation) -> Ran,
-//! ) -> Result<Vec<TestEvent>, Failure> {
+//! ) -> Result<(Vec<TestEvent>, Vec<Failure>), Failure> {
 //!     let mut listings = Vec::new();
 //!     for program in programs {
 //!         listings.push(match list::list(suite, program, "/reports/list")? {
@@ -33,7 +33,7 @@
 //!             }
 //!         });
 //!     }
-//!     let mut events = Vec::new();
+//!     let (mut events, mut failures) = (Vec::new(), Vec::new());
 //!     for listing in select::select(name, listings, &suite.select)? {
 //!         let options = run::Options { parallel: 2, reports: "/reports/run".into() };
 //!         for invocation in run::run(suite, &listing, &options) {
@@ -43,12 +43,14 @@
 //!             let ran = start(&invocation);
 //!             events.extend(reader.push(Duration::ZERO, &ran.output));
 //!             let end = reader.finish(Duration::from_secs(1), &ran.exit, ran.report.as_deref());
-//!             // Here: give up. The worker may also start `end.not_run` again
-//!             // (`listing.only(...)`), as long as some test ended this time.
-//!             events.extend(end.give_up()?);
+//!             // Here nothing is run again. The worker starts `end.not_run`
+//!             // again (`listing.only(...)`) as long as some test has ended.
+//!             let (last, failure) = end.settle();
+//!             events.extend(last);
+//!             failures.extend(failure);
 //!         }
 //!     }
-//!     Ok(events)
+//!     Ok((events, failures))
 //! }
 //! ```
 

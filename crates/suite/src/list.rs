@@ -73,8 +73,7 @@ pub fn list(suite: &Suite, program: Program, reports: &str) -> Result<List, Fail
             let path = format!("{}/list.json", reports.trim_end_matches('/'));
             // A seed, so that the order is the same each time.
             argv.extend(
-                ["--ginkgo.dry-run", "--ginkgo.no-color", "--ginkgo.succinct", "--ginkgo.seed=1"]
-                    .map(str::to_owned),
+                ["--ginkgo.dry-run", "--ginkgo.no-color", "--ginkgo.seed=1"].map(str::to_owned),
             );
             argv.push(format!("--ginkgo.json-report={path}"));
             report = Some(path);

@@ -54,7 +54,7 @@ pub struct Ending {
     /// Tests that should have run and did not, or were cut off through no
     /// fault of theirs. Some of them may have started; none has ended. They
     /// can be run again, as long as some test of this invocation ended; else
-    /// [`Ending::give_up`].
+    /// [`Ending::settle`].
     pub not_run: Vec<String>,
     /// Why they did not run; empty when `not_run` is.
     pub reason: String,
@@ -136,17 +136,7 @@ impl Reader {
 
 impl Ending {
     /// Nothing is run again: all events that there are to say, those of tests
-    /// that did not run included.
-    ///
-    /// # Errors
-    /// The failure, when there is one; then the events are lost, so a caller
-    /// that shows them takes [`Ending::settle`].
-    pub fn give_up(self) -> Result<Vec<TestEvent>, Failure> {
-        let (events, failure) = self.settle();
-        failure.map_or(Ok(events), Err)
-    }
-
-    /// As [`Ending::give_up`], with both the events and the failure.
+    /// that did not run included, and the failure.
     #[must_use]
     pub fn settle(mut self) -> (Vec<TestEvent>, Option<Failure>) {
         for test in self.not_run {

@@ -18,13 +18,17 @@ pub const PATTERN_LIMIT: usize = 1 << 10;
 /// # Errors
 /// `config.bad_pattern`: a pattern is no regular expression, or too big.
 /// `report.ambiguous`: two selected tests cannot be told apart.
-/// `run.nothing_selected`: no test is left. That is never a success.
+/// `run.nothing_selected`: no test is left, or a pattern matches none, as when
+/// a test was renamed. That is never a success.
 pub fn select(
     suite: &str,
     listings: Vec<Listing>,
     patterns: &[String],
 ) -> Result<Vec<Listing>, Failure> {
-    let patterns = patterns.iter().map(|p| compile(suite, p)).collect::<Result<Vec<_>, _>>()?;
+    let mut patterns = patterns
+        .iter()
+        .map(|text| Ok(Pattern { text, regex: compile(suite, text)?, found: false }))
+        .collect::<Result<Vec<_>, Failure>>()?;
     let listed: usize = listings.iter().map(|l| l.tests.len()).sum();
     let programs = listings.len();
     let mut names = HashSet::new();
@@ -33,23 +37,32 @@ pub fn select(
         if !names.insert(listing.program.name.clone()) {
             return Err(ambiguous(suite, "two programs", &listing.program.name));
         }
-        listing
-            .tests
-            .retain(|test| patterns.is_empty() || patterns.iter().any(|p| p.is_match(test)));
+        // A command that writes JUnit names its tests only afterwards.
+        let named_later = listing.adapter == Adapter::Junit;
+        if named_later && !patterns.is_empty() {
+            let message = format!("`select` of suite `{suite}`: a `junit` suite is run as a whole");
+            return Err(Failure::config("config.bad_pattern", message));
+        }
+        listing.tests.retain(|test| patterns.is_empty() || find(&mut patterns, test));
         let mut tests = HashSet::new();
         if let Some(twice) = listing.tests.iter().find(|test| !tests.insert(test.as_str())) {
             return Err(ambiguous(suite, "two tests", twice));
         }
-        // A command that writes JUnit names its tests only afterwards.
-        if !listing.tests.is_empty() || listing.adapter == Adapter::Junit {
+        if !listing.tests.is_empty() || named_later {
             selected.push(listing);
         }
     }
-    if selected.is_empty() {
+    let lost = patterns.iter().find(|pattern| !pattern.found);
+    if selected.is_empty() || lost.is_some() {
         let message = if programs == 0 {
             format!("suite `{suite}` has no test program")
         } else if listed == 0 {
             format!("suite `{suite}` has no tests: {programs} programs list none")
+        } else if let (Some(lost), false) = (lost, selected.is_empty()) {
+            format!(
+                "`{}` in `select` of suite `{suite}` matches none of its {listed} tests",
+                lost.text
+            )
         } else {
             format!("suite `{suite}` selects none of its {listed} tests")
         };
@@ -61,6 +74,25 @@ pub fn select(
         return Err(Failure::config("run.nothing_selected", message).hint(hint));
     }
     Ok(selected)
+}
+
+struct Pattern<'a> {
+    text: &'a str,
+    regex: regex::Regex,
+    /// Whether a test was found by it.
+    found: bool,
+}
+
+/// Whether a pattern matches; each that does is told so.
+fn find(patterns: &mut [Pattern<'_>], test: &str) -> bool {
+    let mut found = false;
+    for pattern in patterns {
+        if pattern.regex.is_match(test) {
+            pattern.found = true;
+            found = true;
+        }
+    }
+    found
 }
 
 fn compile(suite: &str, pattern: &str) -> Result<regex::Regex, Failure> {
@@ -135,6 +167,14 @@ mod tests {
             failure(vec![listing("a.test", &[])], &[]).message,
             "suite `e2e` has no tests: 1 programs list none"
         );
+        let renamed = failure(vec![listing("a.test", &["TestA"])], &["TestA", "TestB"]);
+        assert_eq!(
+            (renamed.code.as_str(), renamed.message.as_str()),
+            (
+                "run.nothing_selected",
+                "`TestB` in `select` of suite `e2e` matches none of its 1 tests"
+            )
+        );
         assert_eq!(failure(vec![], &[]).message, "suite `e2e` has no test program");
     }
 
@@ -148,6 +188,9 @@ mod tests {
         assert_eq!(code(one(), &["((a{1000}){1000}){1000}"]), "config.bad_pattern");
         assert_eq!(code(vec![listing("a.test", &["x", "x"])], &[]), "report.ambiguous");
         assert_eq!(code(vec![listing("a", &["x"]), listing("a", &["y"])], &[]), "report.ambiguous");
+        let junit = Listing::of(Adapter::Junit, "unit", &[]);
+        assert_eq!(code(vec![junit.clone()], &["x"]), "config.bad_pattern");
+        assert_eq!(select("unit", vec![junit.clone()], &[]), Ok(vec![junit]));
         // Doubles that are not selected harm nobody.
         assert!(select("e2e", vec![listing("a", &["x", "x", "y"])], &patterns(&["y"])).is_ok());
     }

@@ -87,9 +87,11 @@ impl Board {
 
     /// A test that only a report names: it starts as it is read.
     pub(crate) fn start_reported(&mut self, test: &str) -> bool {
-        if !self.tests.contains_key(test) {
-            self.tests.insert(test.to_owned(), State::Waiting);
+        if self.tests.contains_key(test) {
+            self.is_ambiguous(test, "is in the report twice");
+            return false;
         }
+        self.tests.insert(test.to_owned(), State::Waiting);
         self.start(Duration::ZERO, test)
     }
 

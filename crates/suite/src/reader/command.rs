@@ -82,7 +82,6 @@ fn read_report(
         ),
         Some(Ok(report)) => {
             for case in &report.cases {
-                // A name that was there before is found by the second start.
                 if board.start_reported(&case.name) {
                     if !case.output.is_empty() {
                         board.output(Some(&case.name), &case.output);
@@ -127,5 +126,105 @@ fn read_report(
             board.outside(),
         )),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seatrial_protocol::test::TestEvent;
+
+    use super::*;
+    use crate::Program;
+    use crate::reader::Reader;
+
+    /// Outcomes, then `!` and the code of the failure.
+    fn read(adapter: Adapter, exit: &Exit, report: Option<&str>) -> String {
+        let program = Program { name: "smoke".to_owned(), path: String::new() };
+        let tests = if adapter == Adapter::Exec { vec!["smoke".to_owned()] } else { Vec::new() };
+        let invocation = Invocation {
+            adapter,
+            program,
+            tests,
+            argv: Vec::new(),
+            env: Default::default(),
+            report: None,
+            timeout: Duration::from_secs(60),
+            test_timeout: Duration::from_secs(60),
+            stop_signal: 15,
+        };
+        let mut reader = Reader::new(&invocation);
+        assert_eq!(reader.deadline(), Duration::from_secs(60));
+        let mut events = reader.push(Duration::ZERO, b"one\ntwo");
+        let ending = reader.finish(Duration::from_secs(1), exit, report.map(str::as_bytes));
+        assert_eq!(ending.not_run, Vec::<String>::new());
+        events.extend(ending.events);
+        let mut said = String::new();
+        for event in events {
+            match event {
+                TestEvent::Started { .. } => {}
+                TestEvent::Output { test, text, .. } => {
+                    said.push_str(&format!("{} wrote {text:?}; ", test.unwrap_or_default()));
+                }
+                TestEvent::Finished { test, outcome, message, .. } => {
+                    said.push_str(&format!("{test} {outcome:?} {}; ", message.unwrap_or_default()));
+                }
+            }
+        }
+        if let Some(failure) = ending.failure {
+            said.push_str(&format!("! {}: {}", failure.code, failure.message));
+        }
+        said.trim_end().to_owned()
+    }
+
+    #[test]
+    fn the_exit_code_of_a_command() {
+        let exec = |exit| read(Adapter::Exec, &exit, None);
+        let said = [
+            exec(Exit::Code(0)),
+            exec(Exit::Code(3)),
+            exec(Exit::Signal(9)),
+            exec(Exit::Stopped(TestOutcome::TimedOut)),
+            exec(Exit::Stopped(TestOutcome::Cancelled)),
+            exec(Exit::NotStarted("no such file".to_owned())),
+        ];
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        smoke wrote "one\n"; smoke wrote "two"; smoke Passed ;
+        smoke wrote "one\n"; smoke wrote "two"; smoke Failed exit code 3;
+        smoke wrote "one\n"; smoke wrote "two"; smoke Failed signal 9;
+        smoke wrote "one\n"; smoke wrote "two"; smoke TimedOut stopped, out of time;
+        smoke wrote "one\n"; smoke wrote "two"; smoke Cancelled stopped;
+        smoke wrote "one\n"; smoke wrote "two"; smoke Failed not started: no such file; ! suite.not_a_test_program: `smoke` could not be started: no such file
+        "#);
+    }
+
+    #[test]
+    fn report_and_exit_code_must_agree() {
+        let good = "<testsuite><testcase name='a'/></testsuite>";
+        let bad = "<testsuite failures='1'><testcase name='a'><failure message='no'/></testcase></testsuite>";
+        let hidden = "<testsuite failures='1'><testcase name='a'/></testsuite>";
+        let twice = "<testsuite><testcase name='a'/><testcase name='a'/></testsuite>";
+        let junit = |code, report| read(Adapter::Junit, &Exit::Code(code), report);
+        let said = [
+            junit(0, Some(good)),
+            junit(1, Some(bad)),
+            junit(0, Some(bad)),
+            junit(1, Some(good)),
+            junit(0, Some(hidden)),
+            junit(0, Some(twice)),
+            junit(0, Some("<testsuite/>")),
+            junit(0, None),
+            read(Adapter::Junit, &Exit::Stopped(TestOutcome::TimedOut), Some(good)),
+        ];
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        wrote "one\n";  wrote "two"; a Passed ;
+        wrote "one\n";  wrote "two"; a Failed no;
+        wrote "one\n";  wrote "two"; a Failed no; ! report.contradiction: `smoke` contradicts itself: a test failed, and its exit code says that none did
+        wrote "one\n";  wrote "two"; a Passed ; ! report.contradiction: `smoke` contradicts itself: no test failed, and its end says that it failed (exit code 1)
+        wrote "one\n";  wrote "two"; a Passed ; ! report.contradiction: `smoke` contradicts itself: its report counts failures and shows none
+        wrote "one\n";  wrote "two"; a Passed ; ! report.ambiguous: `a` of `smoke` is in the report twice
+        wrote "one\n";  wrote "two"; ! report.bad_xml: the report of `smoke` has no test cases (exit code 0)
+        wrote "one\n";  wrote "two"; ! report.missing: `smoke` left no report (exit code 0)
+        wrote "one\n";  wrote "two"; a Passed ; ! suite.timed_out: `smoke` ran out of time (60s)
+        "#);
     }
 }

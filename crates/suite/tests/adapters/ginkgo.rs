@@ -118,7 +118,7 @@ fn an_earlier_failure_in_an_ordered_container() {
     let seen = ran(&["Ordered first fails", "Ordered second follows"], &[]);
     insta::assert_snapshot!(seen.outcomes(), @r"
     Ordered first fails failed
-    Ordered second follows (not run)
+    Ordered second follows not-run
     ");
 }
 
