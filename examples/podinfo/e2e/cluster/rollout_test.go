@@ -66,12 +66,9 @@ func TestChangedEnvironmentRollsOut(t *testing.T) {
 	old := app.Pod(t).Name
 	update(t, app, podinfo.Env("PODINFO_UI_MESSAGE", "all hands on deck"))
 	app.WaitRolledOut(t, time.Minute)
-
-	var info podinfo.Info
-	podinfo.Do(t, 200, "GET", app.URL("/api/info"), "").JSON(t, &info)
-	if info.Message != "all hands on deck" || info.Hostname == old {
-		t.Errorf("the old settings answer from %s (before: %s): %q", info.Hostname, old, info.Message)
-	}
+	app.WaitAnswers(t, 15*time.Second, "with the new message and not of "+old, func(i podinfo.Info) bool {
+		return i.Message == "all hands on deck" && i.Hostname != old
+	})
 	sets, err := app.Cluster.AppsV1().ReplicaSets(app.Namespace).List(t.Context(), podinfo.PodsOf)
 	podinfo.Must(t, err, "list ReplicaSets")
 	if len(sets.Items) != 2 {

@@ -84,21 +84,7 @@ func TestPodThatIsNotReadyGetsNoTraffic(t *testing.T) {
 	if left[0] == pod.Name {
 		t.Fatalf("%s is not ready and the only one that is left", pod.Name)
 	}
-	// The node's rules follow the endpoints: from some moment on the pod that is
-	// left answers every time.
-	row := 0
-	podinfo.Eventually(t, 15*time.Second, "30 answers in a row of "+left[0], func(ctx context.Context) (bool, any) {
-		for row < 30 {
-			var info podinfo.Info
-			podinfo.Do(t, 200, "GET", app.URL("/api/info"), "").JSON(t, &info)
-			if info.Hostname != left[0] {
-				row = 0
-				return false, info.Hostname + " answered"
-			}
-			row++
-		}
-		return true, nil
-	})
+	app.WaitAnswers(t, 15*time.Second, "of "+left[0], func(i podinfo.Info) bool { return i.Hostname == left[0] })
 
 	podinfo.Do(t, 202, "POST", podinfo.PodURL(pod, "/readyz/enable"), "")
 	app.WaitEndpoints(t, 20*time.Second, 2)

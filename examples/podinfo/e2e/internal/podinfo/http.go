@@ -87,6 +87,26 @@ type Info struct {
 	Hostname, Version, Revision, Color, Message, GOOS, GOARCH, Runtime string
 }
 
+// WaitAnswers waits until 30 answers of the Service in a row are as wanted. A
+// pod that the Service no longer lists may still be asked for a moment: the
+// rules on the node follow its endpoints.
+func (a *App) WaitAnswers(t testing.TB, within time.Duration, what string, wanted func(Info) bool) {
+	t.Helper()
+	Eventually(t, within, "30 answers in a row "+what, func(ctx context.Context) (bool, any) {
+		for n := range 30 {
+			answer, err := Try(ctx, "GET", a.URL("/api/info"), "")
+			if err != nil {
+				return false, err.Error()
+			}
+			var info Info
+			if answer.JSON(t, &info); !wanted(info) {
+				return false, fmt.Sprintf("answer %d: %+v", n+1, info)
+			}
+		}
+		return true, nil
+	})
+}
+
 // Traffic is a stream of requests that goes on beside the test.
 type Traffic struct {
 	stop context.CancelFunc
