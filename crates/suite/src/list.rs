@@ -229,3 +229,64 @@ fn check_args(suite: &Suite) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::tests::suite;
+
+    fn ask(adapter: Adapter, args: &[&str]) -> Result<String, String> {
+        let args = args.iter().map(ToString::to_string).collect();
+        let suite = Suite { args, ..suite(adapter) };
+        let program = Program { name: "e2e.test".to_owned(), path: "/tests/e2e.test".to_owned() };
+        match list(&suite, program, "/reports") {
+            Ok(List::Ask(ask)) => Ok(ask.argv.join(" ")),
+            Ok(List::Known(listing)) => Ok(listing.tests.join(" ")),
+            Err(failure) => Err(format!("{}: {}", failure.code, failure.message)),
+        }
+    }
+
+    #[test]
+    fn how_a_program_is_asked() {
+        let said = [
+            ask(Adapter::Go, &["-short"]),
+            ask(Adapter::Ginkgo, &["--provider=skeleton"]),
+            ask(Adapter::Exec, &[]),
+            ask(Adapter::Junit, &[]),
+        ];
+        insta::assert_snapshot!(said.map(Result::unwrap).join("\n"), @r"
+        /tests/e2e.test -test.list=.* -short
+        /tests/e2e.test --ginkgo.dry-run --ginkgo.no-color --ginkgo.seed=1 --ginkgo.json-report=/reports/list.json --provider=skeleton
+        e2e.test
+        ");
+    }
+
+    #[test]
+    fn flags_that_decide_what_is_run_are_refused() {
+        let refused = |flag: &str| {
+            Err(format!(
+                "suite.reserved_argument: `args` holds `{flag}`, which Seatrial sets itself"
+            ))
+        };
+        for flag in ["-test.run=TestA", "--test.run", "-test.count=2", "-test.skip=x"] {
+            assert_eq!(ask(Adapter::Go, &["-v", flag]), refused(flag));
+        }
+        assert_eq!(ask(Adapter::Ginkgo, &["--ginkgo.focus=x"]), refused("--ginkgo.focus=x"));
+        // Filters that apply when it lists apply when it runs.
+        assert!(ask(Adapter::Ginkgo, &["--ginkgo.skip=x", "--ginkgo.label-filter=y"]).is_ok());
+        // A command's arguments are its own.
+        assert!(ask(Adapter::Exec, &["-test.run=x"]).is_ok());
+    }
+
+    #[test]
+    fn names_that_go_runs() {
+        for test in ["Test", "TestA", "Test_a", "Test1", "TestÜ", "FuzzX", "Example", "ExampleA_b"]
+        {
+            assert!(is_go_test(test), "{test}");
+        }
+        for other in ["", "Testament", "BenchmarkX", "ok", "Test A", "TestA.*", "TestA/b", "testA"]
+        {
+            assert!(!is_go_test(other), "{other}");
+        }
+    }
+}

@@ -166,10 +166,11 @@ fn go_duration(duration: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn suite(adapter: Adapter) -> Suite {
+    /// A suite with one argument and nothing else of its own.
+    pub(crate) fn suite(adapter: Adapter) -> Suite {
         Suite {
             build: None,
             adapter,
