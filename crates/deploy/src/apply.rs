@@ -88,49 +88,48 @@ pub async fn apply(
     let started = Instant::now();
     let total = objects.len();
     let defined = Defined::by(&objects);
-    let mut pending: Vec<(usize, Object)> = objects.into_iter().enumerate().collect();
-    pending.sort_by_key(|(_, object)| order::stage(&object.id));
+    let pending = |(index, object)| Pending { index, object, last: None };
+    let mut pending: Vec<_> = objects.into_iter().enumerate().map(pending).collect();
     let mut applied: Vec<(usize, Object)> = Vec::new();
     let mut pause = FIRST_PAUSE;
     let mut patience_ends = None;
     loop {
-        let mut failed = Vec::new();
         let mut problems = Vec::new();
-        let mut kinds = kinds_for(cluster, &pending).await;
-        while let Some((_, first)) = pending.first() {
-            let stage = order::stage(&first.id);
-            let rest = pending.partition_point(|(_, object)| order::stage(&object.id) <= stage);
+        pending.sort_by_key(|pending| (order::stage(&pending.object.id), pending.index));
+        let mut failed = Vec::new();
+        while let Some(first) = pending.first() {
+            let stage = order::stage(&first.object.id);
+            let rest = pending.partition_point(|p| order::stage(&p.object.id) <= stage);
             let rest = pending.split_off(rest);
             let batch = std::mem::replace(&mut pending, rest);
-            if stage == Stage::Custom && batch.iter().any(|(_, o)| lookup(&kinds, &o.id).is_none())
-            {
-                // The definitions are served by now.
-                kinds = refreshed(cluster, kinds).await;
-            }
-            let kinds = &kinds;
+            let kinds = kinds_for(cluster, &batch, options.deadline).await;
             let mut answers = stream::iter(batch)
-                .map(async |(index, object)| {
-                    let answer = apply_one(cluster, kinds, &object, options).await;
-                    (index, object, answer)
+                .map(async |pending| {
+                    let answer = apply_one(cluster, &kinds, &pending, options).await;
+                    (pending, answer)
                 })
                 .buffer_unordered(PARALLEL);
-            while let Some((index, object, answer)) = answers.next().await {
+            while let Some((mut pending, answer)) = answers.next().await {
                 match answer {
                     Ok(answer) => {
-                        applied.push((index, answer));
+                        applied.push((pending.index, answer));
                         let id = &applied[applied.len() - 1].1.id;
                         on_progress(Progress::Applied { id, done: applied.len(), total });
                     }
                     Err(problem) => {
-                        problems.push(*problem);
-                        failed.push((index, object));
+                        pending.last = Some(*problem);
+                        failed.push(pending);
                     }
                 }
             }
             if stage == Stage::Foundation {
-                problems.extend(established(cluster, &applied, options.deadline).await);
+                problems = established(cluster, &applied, options.deadline).await;
+                if !problems.is_empty() {
+                    break;
+                }
             }
         }
+        problems.extend(failed.iter().filter_map(|pending| pending.last.clone()));
         if problems.is_empty() {
             applied.sort_by_key(|(index, _)| *index);
             return Ok(applied.into_iter().map(|(_, object)| object).collect());
@@ -149,8 +148,16 @@ pub async fn apply(
         sleep_until((now + pause).min(options.deadline)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         pending = failed;
-        pending.sort_by_key(|(index, object)| (order::stage(&object.id), *index));
     }
+}
+
+/// An object that is not applied yet.
+struct Pending {
+    /// Its place among the objects that were given.
+    index: usize,
+    object: Object,
+    /// What was in the way the last time.
+    last: Option<Problem>,
 }
 
 /// What the objects themselves bring into the cluster.
@@ -197,24 +204,21 @@ impl Defined {
     }
 }
 
-/// The known kinds, asked for again when one of `pending` is not among them.
-/// An API server that does not answer is found out by the requests themselves.
-async fn kinds_for(cluster: &Cluster, pending: &[(usize, Object)]) -> Arc<Kinds> {
-    let kinds = cluster.kinds();
-    if pending.iter().all(|(_, object)| lookup(&kinds, &object.id).is_some()) {
-        return kinds;
+/// The known kinds, asked for again when one of `batch` is not among them. An
+/// API server that does not answer is found out by the requests themselves.
+async fn kinds_for(cluster: &Cluster, batch: &[Pending], deadline: Instant) -> Arc<Kinds> {
+    let known = cluster.kinds();
+    if batch.iter().all(|pending| lookup(&known, &pending.object.id).is_some()) {
+        return known;
     }
-    refreshed(cluster, kinds).await
-}
-
-async fn refreshed(cluster: &Cluster, known: Arc<Kinds>) -> Arc<Kinds> {
-    match cluster.refresh_kinds().await {
-        Ok(kinds) => kinds,
-        Err(error) => {
+    match timeout_at(deadline, cluster.refresh_kinds()).await {
+        Ok(Ok(kinds)) => return kinds,
+        Ok(Err(error)) => {
             tracing::debug!(error = %classify(&error).1, "cannot list the kinds of the cluster");
-            known
         }
+        Err(_) => tracing::debug!("the kinds of the cluster were not listed in time"),
     }
+    known
 }
 
 fn lookup<'a>(kinds: &'a Kinds, id: &ObjectId) -> Option<&'a Kind> {
@@ -224,9 +228,10 @@ fn lookup<'a>(kinds: &'a Kinds, id: &ObjectId) -> Option<&'a Kind> {
 async fn apply_one(
     cluster: &Cluster,
     kinds: &Kinds,
-    object: &Object,
+    pending: &Pending,
     options: &ApplyOptions,
 ) -> Result<Object, Box<Problem>> {
+    let object = &pending.object;
     let mut id = object.id.clone();
     let problem = |id: &ObjectId, cause, message| {
         Err(Box::new(Problem { id: id.clone(), origin: object.origin.clone(), cause, message }))
@@ -254,7 +259,11 @@ async fn apply_one(
             let (cause, message) = classify(&error);
             problem(&id, cause, message)
         }
-        Err(_) => problem(&id, Cause::Unavailable, "no answer to the request yet".to_owned()),
+        // What the API server said before tells more than that time is over.
+        Err(_) => match &pending.last {
+            Some(last) => Err(Box::new(last.clone())),
+            None => problem(&id, Cause::Unavailable, "no answer came in time".to_owned()),
+        },
     }
 }
 

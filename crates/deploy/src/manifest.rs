@@ -436,10 +436,16 @@ fn identify(value: &Value) -> Result<ObjectId, (&'static str, String)> {
     let text = |pointer: &str| match value.pointer(pointer) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err((
-            "deploy.not_an_object",
-            format!("`{}` has to be text", pointer[1..].replace('/', ".")),
-        )),
+        // `off`, `no` and `0x10` are no text in YAML 1.1.
+        Some(other) => {
+            let field = pointer[1..].replace('/', ".");
+            let is = match other {
+                Value::Bool(value) => format!("it is the boolean {value}: put it in quotes"),
+                Value::Number(value) => format!("it is the number {value}: put it in quotes"),
+                _ => "it is a list or a mapping".to_owned(),
+            };
+            Err(("deploy.not_an_object", format!("`{field}` has to be text, {is}")))
+        }
     };
     let required = |pointer: &str| {
         text(pointer)?.filter(|text| !text.is_empty()).ok_or_else(|| {

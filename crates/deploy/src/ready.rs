@@ -197,7 +197,8 @@ async fn resolve(
                 None
             }
             Ok(Err(error)) => Some(classify(&error).1),
-            Err(_) => Some("the API server does not list its kinds".to_owned()),
+            Err(_) if kinds.is_empty() => Some("the API server does not list its kinds".to_owned()),
+            Err(_) => None,
         };
         if Instant::now() >= deadline {
             return Err(match last {

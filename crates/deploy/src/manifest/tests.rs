@@ -95,9 +95,9 @@ fn alias_bombs_depth_and_duplicate_keys_name_the_place() {
     deploy.bad_yaml
     deploy.yaml:2:2: illegal placement of ':' indicator
     ");
-    insta::assert_snapshot!(errors(&format!("a: [{}]", "1,".repeat(MAX_NODES))), @r"
+    insta::assert_snapshot!(errors(&"---\na\n".repeat(MAX_OBJECTS + 1)), @r"
     deploy.too_large
-    deploy.yaml:1:999999: more than 500000 nodes or 10000 documents
+    deploy.yaml:20001:1: more than 500000 nodes or 10000 documents
     ");
 }
 
@@ -134,7 +134,7 @@ metadata: { name: a }
     deploy.yaml:1:1: this is not a Kubernetes object
     deploy.yaml:3:1: a Kubernetes object needs `apiVersion`
     deploy.yaml:6:1: `metadata.generateName` cannot be applied: give the object a `metadata.name`
-    deploy.yaml:10:1: `metadata.name` has to be text
+    deploy.yaml:10:1: `metadata.name` has to be text, it is the number 7: put it in quotes
     deploy.yaml:14:1: `../../secrets` is not allowed as `metadata.name`
     deploy.yaml:18:1: `a\u{202e}b` is not allowed as `metadata.namespace`
     deploy.yaml:22:1: `../v1/x` is not allowed as `apiVersion`

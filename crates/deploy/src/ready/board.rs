@@ -288,7 +288,7 @@ impl Board {
                 troubles,
                 over,
                 late: now >= item.deadline,
-                unreachable: table.error.is_some(),
+                unreachable: table.error.is_some() || !table.listed,
                 wake,
             }
         });
