@@ -68,24 +68,11 @@ pub fn base_root(tmp: u64) -> Root {
     let mut mounts = system_mounts();
     mounts.extend([
         Mount::Devices,
-        Mount::Processes {
-            network: false,
-            values: vec![],
-        },
-        Mount::Memory {
-            to: "/tmp".into(),
-            size: tmp,
-            mode: 0o1777,
-        },
-        Mount::File {
-            to: "/etc/hosts".into(),
-            content: "127.0.0.1 localhost\n".into(),
-        },
+        Mount::Processes { network: false, values: vec![] },
+        Mount::Memory { to: "/tmp".into(), size: tmp, mode: 0o1777 },
+        Mount::File { to: "/etc/hosts".into(), content: "127.0.0.1 localhost\n".into() },
     ]);
-    Root {
-        base: Base::Empty,
-        mounts,
-    }
+    Root { base: Base::Empty, mounts }
 }
 
 /// How a command ended.
@@ -137,8 +124,5 @@ enum Report {
     /// The command runs.
     Started,
     /// The command ended.
-    Exited {
-        status: Status,
-        left_behind: Vec<String>,
-    },
+    Exited { status: Status, left_behind: Vec<String> },
 }

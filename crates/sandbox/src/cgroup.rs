@@ -60,28 +60,15 @@ impl Hierarchies {
                     }
                 }
                 (Some("cgroup2"), _) => {
-                    unified.get_or_insert(Hierarchy {
-                        path,
-                        controllers: vec![],
-                        name: None,
-                    });
+                    unified.get_or_insert(Hierarchy { path, controllers: vec![], name: None });
                 }
                 _ => {}
             }
         }
-        if old
-            .iter()
-            .any(|h| h.controllers.iter().any(|c| c == "memory"))
-        {
-            return Some(Self {
-                list: old,
-                unified: false,
-            });
+        if old.iter().any(|h| h.controllers.iter().any(|c| c == "memory")) {
+            return Some(Self { list: old, unified: false });
         }
-        unified.map(|hierarchy| Self {
-            list: vec![hierarchy],
-            unified: true,
-        })
+        unified.map(|hierarchy| Self { list: vec![hierarchy], unified: true })
     }
 
     /// Whether this machine has version 2 only.
@@ -103,18 +90,12 @@ impl Hierarchy {
             match option.split_once('=') {
                 Some(("name", value)) => name = Some(value.to_owned()),
                 Some(_) => {}
-                None if matches!(
-                    option,
-                    "rw" | "ro" | "xattr" | "clone_children" | "noprefix"
-                ) => {}
+                None if matches!(option, "rw" | "ro" | "xattr" | "clone_children" | "noprefix") => {
+                }
                 None => controllers.push(option.to_owned()),
             }
         }
-        Self {
-            path,
-            controllers,
-            name,
-        }
+        Self { path, controllers, name }
     }
 
     fn same(&self, other: &Self) -> bool {
@@ -127,9 +108,7 @@ impl Hierarchy {
 
     /// What to name its mount point, which is what the machine calls it.
     pub(crate) fn directory_name(&self) -> String {
-        self.name
-            .clone()
-            .unwrap_or_else(|| self.controllers.join(","))
+        self.name.clone().unwrap_or_else(|| self.controllers.join(","))
     }
 
     /// The options that mount it once more.
@@ -190,9 +169,7 @@ impl Cgroup {
         let wanted = |h: &&Hierarchy| {
             hierarchies.unified
                 || controllers.is_empty()
-                || h.controllers
-                    .iter()
-                    .any(|c| controllers.contains(&c.as_str()))
+                || h.controllers.iter().any(|c| controllers.contains(&c.as_str()))
         };
         let mut dirs = Vec::new();
         for hierarchy in hierarchies.iter().filter(wanted) {
@@ -204,15 +181,9 @@ impl Cgroup {
                 path.push(part);
                 make(&path, &hierarchy.controllers)?;
             }
-            dirs.push(Dir {
-                path,
-                controllers: hierarchy.controllers.clone(),
-            });
+            dirs.push(Dir { path, controllers: hierarchy.controllers.clone() });
         }
-        Ok(Self {
-            dirs,
-            unified: hierarchies.unified,
-        })
+        Ok(Self { dirs, unified: hierarchies.unified })
     }
 
     /// The group `seatrial/NAME` where it exists, to look at or remove it.
@@ -222,10 +193,7 @@ impl Cgroup {
             path: hierarchy.path.join(OURS).join(name),
             controllers: hierarchy.controllers.clone(),
         });
-        Self {
-            dirs: dirs.filter(|dir| dir.path.is_dir()).collect(),
-            unified: hierarchies.unified,
-        }
+        Self { dirs: dirs.filter(|dir| dir.path.is_dir()).collect(), unified: hierarchies.unified }
     }
 
     /// Makes a group inside this one. On version 2 its controllers have to be
@@ -238,15 +206,9 @@ impl Cgroup {
         for dir in &self.dirs {
             let path = dir.path.join(name);
             make(&path, &dir.controllers)?;
-            dirs.push(Dir {
-                path,
-                controllers: dir.controllers.clone(),
-            });
+            dirs.push(Dir { path, controllers: dir.controllers.clone() });
         }
-        Ok(Self {
-            dirs,
-            unified: self.unified,
-        })
+        Ok(Self { dirs, unified: self.unified })
     }
 
     /// Moves process `pid` into this group.
@@ -265,15 +227,10 @@ impl Cgroup {
     /// # Errors
     /// When a limit was asked for that the kernel refuses or does not have.
     pub fn limit(&self, limits: Limits) -> Result<(), Error> {
-        let memory = if self.unified {
-            "memory.max"
-        } else {
-            "memory.limit_in_bytes"
-        };
-        for (controller, file, value) in [
-            ("memory", memory, limits.memory),
-            ("pids", "pids.max", limits.tasks),
-        ] {
+        let memory = if self.unified { "memory.max" } else { "memory.limit_in_bytes" };
+        for (controller, file, value) in
+            [("memory", memory, limits.memory), ("pids", "pids.max", limits.tasks)]
+        {
             let Some(value) = value else { continue };
             let dir = self.dir(controller).ok_or_else(|| {
                 Error::Missing(format!("no cgroup controller `{controller}` is mounted"))
@@ -287,15 +244,12 @@ impl Cgroup {
     #[must_use]
     pub fn usage(&self) -> Usage {
         let read = |controller: &str, file: &str| {
-            self.dir(controller)
-                .and_then(|dir| fs::read_to_string(dir.join(file)).ok())
+            self.dir(controller).and_then(|dir| fs::read_to_string(dir.join(file)).ok())
         };
         let number =
             |controller, file| read(controller, file).and_then(|text| text.trim().parse().ok());
         let field = |controller, file, key| {
-            read(controller, file)
-                .and_then(|text| field_of(&text, key))
-                .unwrap_or(0)
+            read(controller, file).and_then(|text| field_of(&text, key)).unwrap_or(0)
         };
         if self.unified {
             return Usage {
@@ -340,11 +294,8 @@ pub(crate) fn delegate(dir: &Path) -> Result<(), Error> {
     let path = dir.join("cgroup.controllers");
     let have = fs::read_to_string(&path).map_err(|source| Error::file("read", &path, source))?;
     let wanted = ["cpuset", "cpu", "io", "memory", "pids"];
-    let list: Vec<String> = have
-        .split_whitespace()
-        .filter(|c| wanted.contains(c))
-        .map(|c| format!("+{c}"))
-        .collect();
+    let list: Vec<String> =
+        have.split_whitespace().filter(|c| wanted.contains(c)).map(|c| format!("+{c}")).collect();
     set(&dir.join("cgroup.subtree_control"), &list.join(" "))
 }
 
@@ -390,9 +341,7 @@ fn remove(path: &Path) -> Result<(), Error> {
 }
 
 fn field_of(text: &str, key: &str) -> Option<u64> {
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
     value.trim().parse().ok()
 }
 
@@ -413,10 +362,7 @@ mod tests {
     fn hybrid_is_version_1() {
         let hierarchies = Hierarchies::parse(HYBRID).unwrap();
         assert!(!hierarchies.unified());
-        let shown: Vec<_> = hierarchies
-            .iter()
-            .map(|h| (h.directory_name(), h.options()))
-            .collect();
+        let shown: Vec<_> = hierarchies.iter().map(|h| (h.directory_name(), h.options())).collect();
         let expect = [
             ("cpu,cpuacct", "cpu,cpuacct"),
             ("memory", "memory"),
@@ -431,10 +377,7 @@ mod tests {
         let hierarchies = Hierarchies::parse(text).unwrap();
         assert!(hierarchies.unified());
         assert_eq!(hierarchies.list[0].path, Path::new("/sys/fs/cgroup"));
-        assert_eq!(
-            Hierarchies::parse("22 1 8:1 / / rw - ext4 /dev/vda rw\n"),
-            None
-        );
+        assert_eq!(Hierarchies::parse("22 1 8:1 / / rw - ext4 /dev/vda rw\n"), None);
     }
 
     #[test]

@@ -70,13 +70,9 @@ pub(crate) fn start(
         let starter = scope.spawn(move || {
             unshare(CloneFlags::CLONE_NEWPID)
                 .tried(|| "make a pid namespace (this needs root)".to_owned())?;
-            command
-                .spawn()
-                .map_err(|source| Error::file("start", exe, source))
+            command.spawn().map_err(|source| Error::file("start", exe, source))
         });
-        starter
-            .join()
-            .unwrap_or_else(|_| Err(Error::Gone("starting")))
+        starter.join().unwrap_or_else(|_| Err(Error::Gone("starting")))
     })?;
     Ok((child, ours))
 }

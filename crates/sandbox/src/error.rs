@@ -54,10 +54,7 @@ impl Error {
     }
 
     pub(crate) fn system(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self::System {
-            what: what.into(),
-            source: source.into(),
-        }
+        Self::System { what: what.into(), source: source.into() }
     }
 
     pub(crate) fn file(
@@ -65,11 +62,7 @@ impl Error {
         path: impl Into<PathBuf>,
         source: impl Into<io::Error>,
     ) -> Self {
-        Self::File {
-            what,
-            path: path.into(),
-            source: source.into(),
-        }
+        Self::File { what, path: path.into(), source: source.into() }
     }
 }
 

@@ -118,7 +118,8 @@ pub enum Report {
 /// environment.
 #[derive(Debug)]
 pub struct Init {
-    child: Child,
+    child: Mutex<Child>,
+    pid: u32,
     control: Mutex<UnixStream>,
     fabric: OwnedFd,
     nodes: Vec<Node>,
@@ -152,9 +153,7 @@ impl Init {
         let mut control = &started.control;
         let leaf = started.groups(spec)?;
         wire::send(&mut control, &(spec, leaf)).tried(|| "send to the environment".to_owned())?;
-        control
-            .set_read_timeout(Some(SET_UP_WITHIN))
-            .tried(|| "set a time-out".to_owned())?;
+        control.set_read_timeout(Some(SET_UP_WITHIN)).tried(|| "set a time-out".to_owned())?;
         let answer =
             wire::receive(&mut control).tried(|| "hear from the environment".to_owned())?;
         let (fabric, nodes) = match answer {
@@ -162,27 +161,19 @@ impl Init {
             Some(Report::Failed(why)) => return Err(Error::Setup(why)),
             _ => return Err(Error::Gone("setting up an environment")),
         };
-        control
-            .set_read_timeout(None)
-            .tried(|| "set a time-out".to_owned())?;
+        control.set_read_timeout(None).tried(|| "set a time-out".to_owned())?;
         let fabric = started.namespace(fabric)?.namespace;
-        let nodes = nodes
-            .iter()
-            .map(|fd| started.namespace(*fd))
-            .collect::<Result<Vec<_>, Error>>()?;
+        let nodes =
+            nodes.iter().map(|fd| started.namespace(*fd)).collect::<Result<Vec<_>, Error>>()?;
         let reader = control.try_clone().tried(|| "copy a socket".to_owned())?;
         std::thread::Builder::new()
             .name("environment".to_owned())
             .spawn(move || hear(reader, on_report))
             .tried(|| "start a thread".to_owned())?;
         let (child, control, cgroup) = started.into_parts();
-        Ok(Self {
-            child,
-            control: Mutex::new(control),
-            fabric,
-            nodes,
-            cgroup,
-        })
+        let pid = child.id();
+        let (child, control) = (Mutex::new(child), Mutex::new(control));
+        Ok(Self { child, pid, control, fabric, nodes, cgroup })
     }
 
     /// Starts a process. Whether that worked is reported.
@@ -198,10 +189,7 @@ impl Init {
     /// # Errors
     /// When the environment is gone.
     pub fn signal(&self, id: &str, signal: i32) -> Result<(), Error> {
-        self.order(&Order::Signal {
-            id: id.to_owned(),
-            signal,
-        })
+        self.order(&Order::Signal { id: id.to_owned(), signal })
     }
 
     /// The network namespace of the fabric.
@@ -226,7 +214,7 @@ impl Init {
     /// The number of the first process on this machine.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     /// The environment's control group.
@@ -236,26 +224,25 @@ impl Init {
     }
 
     /// Ends every process of the environment, waits until they are gone and
-    /// removes its control groups.
+    /// removes its control groups. Again, it does nothing.
     ///
     /// # Errors
     /// When a control group cannot be removed.
-    pub fn end(mut self) -> Result<(), Error> {
-        end(&mut self.child, &self.cgroup)
+    pub fn end(&self) -> Result<(), Error> {
+        let mut child = self.child.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        end(&mut child, &self.cgroup)
     }
 
     fn order(&self, order: &Order) -> Result<(), Error> {
-        let mut control = self
-            .control
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut control = self.control.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         wire::send(&mut *control, order).tried(|| "send to the environment".to_owned())
     }
 }
 
 impl Drop for Init {
     fn drop(&mut self) {
-        let _ = end(&mut self.child, &self.cgroup);
+        let _ = self.end();
+        // Also when a process of somebody else still holds a copy of the other end.
         if let Ok(control) = self.control.lock() {
             let _ = control.shutdown(Shutdown::Both);
         }
@@ -285,9 +272,7 @@ struct Started {
 
 impl Started {
     fn start(exe: &Path, cgroup: Cgroup, log: File) -> Result<Self, Error> {
-        let second = log
-            .try_clone()
-            .tried(|| "copy a file descriptor".to_owned())?;
+        let second = log.try_clone().tried(|| "copy a file descriptor".to_owned())?;
         let (child, control) = match start(exe, Role::Init, log, second) {
             Ok(started) => started,
             Err(error) => {
@@ -295,11 +280,7 @@ impl Started {
                 return Err(error);
             }
         };
-        Ok(Self {
-            child: Some(child),
-            control,
-            cgroup,
-        })
+        Ok(Self { child: Some(child), control, cgroup })
     }
 
     /// Puts the process into the environment's group, which becomes the root of
@@ -320,10 +301,7 @@ impl Started {
     fn namespace(&self, fd: i32) -> Result<Node, Error> {
         let path = PathBuf::from(format!("/proc/{}/fd/{fd}", self.pid()));
         let file = File::open(&path).map_err(|source| Error::file("open", &path, source))?;
-        Ok(Node {
-            namespace: file.into(),
-            path,
-        })
+        Ok(Node { namespace: file.into(), path })
     }
 
     fn into_parts(mut self) -> (Child, UnixStream, Cgroup) {

@@ -4,10 +4,7 @@
 //! An environment has no link to the machine. What crosses does so through a
 //! socket that its owner made inside: a socket belongs for good to the
 //! namespace it was made in, whichever process uses it.
-#![expect(
-    unsafe_code,
-    reason = "the ioctl that brings a link up has no safe wrapper"
-)]
+#![expect(unsafe_code, reason = "the ioctl that brings a link up has no safe wrapper")]
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -66,8 +63,7 @@ fn socket_in(namespace: BorrowedFd<'_>, kind: SockType) -> Result<OwnedFd, Error
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
             socket(AddressFamily::Inet, kind, flags, None).tried(|| "make a socket".to_owned())
         });
-        made.join()
-            .unwrap_or_else(|_| Err(Error::Gone("making a socket")))
+        made.join().unwrap_or_else(|_| Err(Error::Gone("making a socket")))
     })
 }
 
@@ -106,17 +102,12 @@ pub struct Link {
 /// Commands for `ip -batch -` in the fabric's namespace. `nodes` are the links'
 /// names and the paths of their namespaces.
 fn fabric_batch(fabric: &Fabric, nodes: &[(String, String)]) -> String {
-    let Fabric {
-        address, prefix, ..
-    } = fabric;
+    let Fabric { address, prefix, .. } = fabric;
     let mut text = String::from("link set lo up\nlink add fabric type bridge\n");
     let _ = writeln!(text, "addr add {address}/{prefix} dev fabric");
     text.push_str("link set fabric up\n");
     for (name, namespace) in nodes {
-        let _ = writeln!(
-            text,
-            "link add {name} type veth peer name eth0 netns {namespace}"
-        );
+        let _ = writeln!(text, "link add {name} type veth peer name eth0 netns {namespace}");
         let _ = writeln!(text, "link set {name} master fabric up");
     }
     for Route { to, via } in &fabric.routes {
@@ -178,31 +169,19 @@ fn ip(batch: &str) -> Result<(), Error> {
         .spawn()
         .tried(|| "start `ip` (package iproute2)".to_owned())?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin
-            .write_all(batch.as_bytes())
-            .tried(|| "write to `ip`".to_owned())?;
+        stdin.write_all(batch.as_bytes()).tried(|| "write to `ip`".to_owned())?;
     }
-    let output = child
-        .wait_with_output()
-        .tried(|| "wait for `ip`".to_owned())?;
+    let output = child.wait_with_output().tried(|| "wait for `ip`".to_owned())?;
     if output.status.success() {
         return Ok(());
     }
-    Err(Error::Setup(format!(
-        "ip: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    )))
+    Err(Error::Setup(format!("ip: {}", String::from_utf8_lossy(&output.stderr).trim())))
 }
 
 /// Brings the loopback of this process's network namespace up.
 pub(crate) fn loopback_up() -> Result<(), Error> {
-    let socket = socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )
-    .tried(|| "make a socket".to_owned())?;
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+        .tried(|| "make a socket".to_owned())?;
     // SAFETY: all fields are integers or arrays of them, for which zero is valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
@@ -223,15 +202,8 @@ mod tests {
 
     fn fabric() -> Fabric {
         let via = Ipv4Addr::new(10, 0, 0, 2);
-        let routes = vec![Route {
-            to: "10.244.0.0/24".into(),
-            via,
-        }];
-        Fabric {
-            address: Ipv4Addr::new(10, 0, 0, 1),
-            prefix: 16,
-            routes,
-        }
+        let routes = vec![Route { to: "10.244.0.0/24".into(), via }];
+        Fabric { address: Ipv4Addr::new(10, 0, 0, 1), prefix: 16, routes }
     }
 
     #[test]
@@ -253,10 +225,7 @@ mod tests {
     fn links_of_a_node() {
         let link = Link {
             address: Ipv4Addr::new(10, 0, 0, 2),
-            routes: vec![Route {
-                to: "10.244.1.0/24".into(),
-                via: Ipv4Addr::new(10, 0, 0, 3),
-            }],
+            routes: vec![Route { to: "10.244.1.0/24".into(), via: Ipv4Addr::new(10, 0, 0, 3) }],
             loopback: vec![Ipv4Addr::new(10, 96, 0, 10)],
         };
         insta::assert_snapshot!(link_batch(&fabric(), &link), @"

@@ -13,7 +13,8 @@ use crate::cgroup::{Cgroup, Hierarchies};
 use crate::error::Error;
 
 /// This process as an owner. Its directory lives until [`Owner::remove`], or
-/// until a later [`sweep`] finds the process dead.
+/// until a later [`sweep`] finds the process dead. Its control groups, where
+/// nothing runs in them, go with this value.
 #[derive(Debug)]
 pub struct Owner {
     name: String,
@@ -33,11 +34,7 @@ impl Owner {
         let name = format!("{pid}-{start}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = state.join("live").join(&name);
         fs::create_dir_all(&dir).map_err(|source| Error::file("create", &dir, source))?;
-        Ok(Self {
-            name,
-            dir,
-            hierarchies: Hierarchies::detect()?,
-        })
+        Ok(Self { name, dir, hierarchies: Hierarchies::detect()? })
     }
 
     /// The directory for what is alive and needs no longer life than its owner.
@@ -52,11 +49,7 @@ impl Owner {
     /// # Errors
     /// As [`Cgroup::create`].
     pub fn cgroup(&self, name: &str, controllers: &[&str]) -> Result<Cgroup, Error> {
-        Cgroup::create(
-            &self.hierarchies,
-            &format!("{}/{name}", self.name),
-            controllers,
-        )
+        Cgroup::create(&self.hierarchies, &format!("{}/{name}", self.name), controllers)
     }
 
     /// Removes the directory and the control groups. Nothing may run in them.
@@ -89,6 +82,12 @@ pub fn sweep(state: &Path) -> Result<Vec<String>, Error> {
         }
     }
     Ok(swept)
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _ = Cgroup::existing(&self.hierarchies, &self.name).remove();
+    }
 }
 
 fn remove(hierarchies: &Hierarchies, name: &str, dir: &Path) -> Result<(), Error> {

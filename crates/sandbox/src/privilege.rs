@@ -12,26 +12,11 @@ use crate::error::{Error, Tried};
 /// Capabilities that let a process change the machine rather than its
 /// environment; numbers from `linux/capability.h`.
 pub(crate) const OF_THE_MACHINE: &[Capability] = &[
-    Capability {
-        number: 9,
-        name: "CAP_LINUX_IMMUTABLE",
-    },
-    Capability {
-        number: 16,
-        name: "CAP_SYS_MODULE",
-    },
-    Capability {
-        number: 17,
-        name: "CAP_SYS_RAWIO",
-    },
-    Capability {
-        number: 22,
-        name: "CAP_SYS_BOOT",
-    },
-    Capability {
-        number: 25,
-        name: "CAP_SYS_TIME",
-    },
+    Capability { number: 9, name: "CAP_LINUX_IMMUTABLE" },
+    Capability { number: 16, name: "CAP_SYS_MODULE" },
+    Capability { number: 17, name: "CAP_SYS_RAWIO" },
+    Capability { number: 22, name: "CAP_SYS_BOOT" },
+    Capability { number: 25, name: "CAP_SYS_TIME" },
 ];
 
 /// One capability.
@@ -48,9 +33,7 @@ pub(crate) fn drop_capabilities(capabilities: &[Capability]) -> Result<(), Error
         drop_bounding(capability.number)
             .tried(|| format!("drop {} from the bounding set", capability.name))?;
     }
-    let gone = capabilities
-        .iter()
-        .fold(0_u64, |set, c| set | 1 << c.number);
+    let gone = capabilities.iter().fold(0_u64, |set, c| set | 1 << c.number);
     change_sets(!gone).tried(|| "drop capabilities".to_owned())
 }
 
@@ -87,10 +70,7 @@ pub struct ProcessLimits {
 impl Default for ProcessLimits {
     /// 4,096 open files (Go and Rust raise the soft limit to that) and 16 GiB.
     fn default() -> Self {
-        Self {
-            open_files: 4096,
-            file_size: 16 << 30,
-        }
+        Self { open_files: 4096, file_size: 16 << 30 }
     }
 }
 
@@ -116,11 +96,7 @@ fn drop_bounding(number: u32) -> io::Result<()> {
     // SAFETY: PR_CAPBSET_DROP takes a number and touches no memory.
     let result =
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// `capget` and `capset` version 3, from `linux/capability.h`.
@@ -141,10 +117,7 @@ struct Data {
 }
 
 fn change_sets(keep: u64) -> io::Result<()> {
-    let mut header = Header {
-        version: VERSION,
-        pid: 0,
-    };
+    let mut header = Header { version: VERSION, pid: 0 };
     let mut data = [Data::default(); 2];
     // SAFETY: version 3 reads one header and writes two data structures, which
     // is what these pointers point to.

@@ -92,18 +92,12 @@ impl Mount {
     #[must_use]
     pub fn read_only(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        Self::Bind {
-            from: path.clone(),
-            to: path,
-            writable: false,
-        }
+        Self::Bind { from: path.clone(), to: path, writable: false }
     }
 }
 
 /// Directories of the machine's system that hold programs and libraries.
-const SYSTEM: &[&str] = &[
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
-];
+const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 
 /// Files below `/etc` that programs need and that say nothing secret.
 const ETC: &[&str] = &[
@@ -128,12 +122,7 @@ const ETC: &[&str] = &[
 #[must_use]
 pub fn system_mounts() -> Vec<Mount> {
     let etc = ETC.iter().map(|name| Path::new("/etc").join(name));
-    SYSTEM
-        .iter()
-        .map(PathBuf::from)
-        .chain(etc)
-        .filter_map(|path| as_it_is(&path))
-        .collect()
+    SYSTEM.iter().map(PathBuf::from).chain(etc).filter_map(|path| as_it_is(&path)).collect()
 }
 
 /// Opens the file `inside` of a root whose base is the directory `base` for
@@ -158,10 +147,7 @@ fn as_it_is(path: &Path) -> Option<Mount> {
         return Some(Mount::read_only(path));
     }
     let target = path.read_link().ok()?;
-    Some(Mount::Link {
-        to: path.to_owned(),
-        target,
-    })
+    Some(Mount::Link { to: path.to_owned(), target })
 }
 
 #[cfg(test)]

@@ -12,9 +12,7 @@ const LONGEST: usize = 4 << 20;
 /// Writes one message.
 pub(crate) fn send(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
     let body = serde_json::to_vec(message)?;
-    let length = u32::try_from(body.len())
-        .ok()
-        .filter(|length| *length as usize <= LONGEST);
+    let length = u32::try_from(body.len()).ok().filter(|length| *length as usize <= LONGEST);
     let length = length.ok_or_else(|| io::Error::other("message too long"))?;
     let mut frame = length.to_be_bytes().to_vec();
     frame.extend_from_slice(&body);
@@ -54,10 +52,7 @@ mod tests {
         let mut bytes = Vec::new();
         send(&mut bytes, &"hello").unwrap();
         let mut reader = bytes.as_slice();
-        assert_eq!(
-            receive::<String>(&mut reader).unwrap().as_deref(),
-            Some("hello")
-        );
+        assert_eq!(receive::<String>(&mut reader).unwrap().as_deref(), Some("hello"));
         assert_eq!(receive::<String>(&mut reader).unwrap(), None);
     }
 

@@ -28,11 +28,7 @@ impl Case {
         std::fs::create_dir(&out).unwrap();
         chown(&out, Some(NOBODY), Some(NOBODY)).unwrap();
         let mut root = base_root(16 << 20);
-        root.mounts.push(Mount::Bind {
-            from: out,
-            to: "/out".into(),
-            writable: true,
-        });
+        root.mounts.push(Mount::Bind { from: out, to: "/out".into(), writable: true });
         let spec = ActionSpec {
             argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
             env: vec![("PATH".into(), "/usr/bin:/bin:/usr/sbin:/sbin".into())],
@@ -59,18 +55,13 @@ impl Case {
         let outcome = running.wait(timeout, 1 << 20, |_, bytes| {
             text.push_str(&String::from_utf8_lossy(bytes));
         });
-        assert_eq!(
-            cgroup.directories(),
-            Vec::<PathBuf>::new(),
-            "control groups are left"
-        );
+        assert_eq!(cgroup.directories(), Vec::<PathBuf>::new(), "control groups are left");
         owner.remove()?;
         outcome.map(|outcome| (outcome, text))
     }
 
     fn run(&self) -> (Outcome, String) {
-        self.run_for(Duration::from_secs(20), Limits::default())
-            .unwrap()
+        self.run_for(Duration::from_secs(20), Limits::default()).unwrap()
     }
 }
 
@@ -111,13 +102,8 @@ fn it_is_nobody_without_any_capability() {
 fn root_is_refused() {
     let mut case = Case::new("true");
     case.spec.uid = 0;
-    let error = case
-        .run_for(Duration::from_secs(5), Limits::default())
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot set up the sandbox: a command never runs as root"
-    );
+    let error = case.run_for(Duration::from_secs(5), Limits::default()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot set up the sandbox: a command never runs as root");
 }
 
 #[test]
@@ -163,9 +149,7 @@ fn tmp_is_full_at_its_limit() {
 #[test]
 fn devices_are_those_that_cannot_hurt() {
     let text = output_of("find /dev -type c -o -type b | sort");
-    let expect = [
-        "full", "kmsg", "null", "ptmx", "random", "tty", "urandom", "zero",
-    ];
+    let expect = ["full", "kmsg", "null", "ptmx", "random", "tty", "urandom", "zero"];
     for path in text.lines() {
         let name = path.rsplit('/').next().unwrap();
         assert!(expect.contains(&name), "{path}");
@@ -201,24 +185,15 @@ fn a_daemon_that_holds_the_output_does_not_hold_the_action() {
     let started = Instant::now();
     let (outcome, _) = Case::new("setsid sleep 1001 & echo done").run();
     assert_eq!(outcome.status, Status::Code(0));
-    assert!(
-        started.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[test]
 fn a_command_that_takes_too_long_is_ended_with_all_it_started() {
     let case = Case::new("echo begun; sleep 1002 & sleep 1002");
-    let (outcome, text) = case
-        .run_for(Duration::from_millis(300), Limits::default())
-        .unwrap();
+    let (outcome, text) = case.run_for(Duration::from_millis(300), Limits::default()).unwrap();
     assert!(outcome.timed_out, "{outcome:?}");
-    assert_eq!(
-        (outcome.status, text.as_str()),
-        (Status::Signal(9), "begun\n")
-    );
+    assert_eq!((outcome.status, text.as_str()), (Status::Signal(9), "begun\n"));
     assert!(!runs("sleep 1002"));
 }
 
@@ -239,10 +214,7 @@ fn a_command_can_be_stopped_from_another_thread() {
 #[test]
 fn memory_beyond_the_limit_is_told_apart_from_a_crash() {
     let case = Case::new("exec tail /dev/zero");
-    let limits = Limits {
-        memory: Some(64 << 20),
-        tasks: None,
-    };
+    let limits = Limits { memory: Some(64 << 20), tasks: None };
     let (outcome, _) = case.run_for(Duration::from_secs(20), limits).unwrap();
     assert!(outcome.usage.oom_kills > 0, "{outcome:?}");
     assert_eq!(outcome.status, Status::Signal(9));
@@ -251,10 +223,7 @@ fn memory_beyond_the_limit_is_told_apart_from_a_crash() {
 #[test]
 fn a_fork_bomb_meets_its_limit() {
     let case = Case::new("i=0; while [ $i -lt 200 ]; do sleep 1004 & i=$((i+1)); done; echo all");
-    let limits = Limits {
-        memory: None,
-        tasks: Some(20),
-    };
+    let limits = Limits { memory: None, tasks: Some(20) };
     let (outcome, text) = case.run_for(Duration::from_secs(20), limits).unwrap();
     assert!(!text.contains("all"), "{outcome:?} {text}");
     assert!(!runs("sleep 1004"));
@@ -278,9 +247,7 @@ fn output_beyond_the_limit_is_counted_and_dropped() {
 fn a_program_that_is_none_is_the_callers_mistake() {
     let mut case = Case::new("");
     case.spec.argv = vec!["no-such-program".into()];
-    let error = case
-        .run_for(Duration::from_secs(5), Limits::default())
-        .unwrap_err();
+    let error = case.run_for(Duration::from_secs(5), Limits::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "cannot start no-such-program: No such file or directory (os error 2)"
@@ -290,17 +257,10 @@ fn a_program_that_is_none_is_the_callers_mistake() {
 #[test]
 fn a_missing_input_fails_closed() {
     let mut case = Case::new("echo ran > /out/ran");
-    case.spec
-        .root
-        .mounts
-        .push(Mount::read_only("/no/such/input"));
-    let error = case
-        .run_for(Duration::from_secs(5), Limits::default())
-        .unwrap_err();
+    case.spec.root.mounts.push(Mount::read_only("/no/such/input"));
+    let error = case.run_for(Duration::from_secs(5), Limits::default()).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .starts_with("cannot set up the sandbox: cannot bind /no/such/input"),
+        error.to_string().starts_with("cannot set up the sandbox: cannot bind /no/such/input"),
         "{error}"
     );
     assert!(!case.out().join("ran").exists());
@@ -320,11 +280,7 @@ fn a_hundred_in_a_row_are_cheap_and_leave_nothing() {
     }
     took.sort();
     // The budget is 10 ms on a quiet machine; this only catches a gross mistake.
-    assert!(
-        took[50] < Duration::from_millis(200),
-        "median {:?}",
-        took[50]
-    );
+    assert!(took[50] < Duration::from_millis(200), "median {:?}", took[50]);
 }
 
 /// Whether a process with this command line runs on the machine.

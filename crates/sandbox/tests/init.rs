@@ -18,31 +18,21 @@ const EXE: &str = env!("CARGO_BIN_EXE_sandbox-entry");
 struct Case {
     init: Init,
     reports: Receiver<Report>,
-    state: tempfile::TempDir,
     owner: Owner,
+    state: tempfile::TempDir,
 }
 
 fn root_of(dir: &Path) -> Root {
     let mut mounts = system_mounts();
     mounts.extend([
         Mount::Devices,
-        Mount::Processes {
-            network: true,
-            values: vec![("kernel/panic".into(), "10\n".into())],
-        },
+        Mount::Processes { network: true, values: vec![("kernel/panic".into(), "10\n".into())] },
         Mount::System,
         Mount::Cgroups,
-        Mount::Memory {
-            to: "/run".into(),
-            size: 1 << 20,
-            mode: 0o755,
-        },
+        Mount::Memory { to: "/run".into(), size: 1 << 20, mode: 0o755 },
     ]);
     std::fs::create_dir_all(dir).unwrap();
-    Root {
-        base: Base::Directory(dir.to_owned()),
-        mounts,
-    }
+    Root { base: Base::Directory(dir.to_owned()), mounts }
 }
 
 impl Case {
@@ -62,18 +52,11 @@ impl Case {
             root: root_of(&owner.dir().join(format!("n{index}"))),
         };
         let spec = InitSpec {
-            fabric: Fabric {
-                address: Ipv4Addr::new(10, 0, 0, 1),
-                prefix: 16,
-                routes: vec![],
-            },
+            fabric: Fabric { address: Ipv4Addr::new(10, 0, 0, 1), prefix: 16, routes: vec![] },
             nodes: vec![node(0), node(1)],
             root: Root {
                 base: Base::Empty,
-                mounts: vec![Mount::Processes {
-                    network: false,
-                    values: vec![],
-                }],
+                mounts: vec![Mount::Processes { network: false, values: vec![] }],
             },
         };
         let log = File::create(owner.dir().join("init.log")).unwrap();
@@ -83,12 +66,7 @@ impl Case {
             let _ = sender.send(report);
         })
         .unwrap();
-        Self {
-            init,
-            reports,
-            state,
-            owner,
-        }
+        Self { init, reports, state, owner }
     }
 
     /// Runs a command on a node to its end; its output.
@@ -128,17 +106,13 @@ fn nodes_have_their_own_network_name_and_root_and_reach_each_other() {
         case.run(0, "hostname; ls /proc/sys/net >/dev/null"),
         (Status::Code(0), "n0\n".into())
     );
-    let (_, text) = case.run(
-        1,
-        "hostname; ip -o -4 addr show | awk '{print $2, $4}'; ip route",
-    );
+    let (_, text) = case.run(1, "hostname; ip -o -4 addr show | awk '{print $2, $4}'; ip route");
     assert!(
         text.starts_with("n1\nlo 127.0.0.1/8\neth0 10.0.0.3/16\ndefault via 10.0.0.1"),
         "{text}"
     );
     assert_eq!(
-        case.run(0, "touch /mine; ls /sys/fs/cgroup | head -1 >/dev/null")
-            .0,
+        case.run(0, "touch /mine; ls /sys/fs/cgroup | head -1 >/dev/null").0,
         Status::Code(0)
     );
     assert_eq!(case.run(1, "test -e /mine").0, Status::Code(1));
@@ -178,20 +152,12 @@ fn the_machine_is_out_of_reach() {
     for gone in [9, 16, 17, 22, 25] {
         assert_eq!(bounding >> gone & 1, 0, "capability {gone}");
     }
-    assert_eq!(
-        text.lines().skip(1).collect::<Vec<_>>(),
-        ["10", "1"],
-        "{text}"
-    );
+    assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), ["10", "1"], "{text}");
     // Not even the way to it: what is nowhere is refused at once.
     let started = Instant::now();
     let (status, _) = case.run(0, "bash -c 'exec 3<>/dev/tcp/192.0.2.1/80' 2>/dev/null");
     assert_ne!(status, Status::Code(0));
-    assert!(
-        started.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -209,35 +175,20 @@ fn what_cannot_start_and_what_is_killed_are_reported() {
         .unwrap();
     let report = case.reports.recv_timeout(Duration::from_secs(5)).unwrap();
     let why = "cannot start /no/such: No such file or directory (os error 2)".to_owned();
-    assert_eq!(
-        report,
-        Report::NotStarted {
-            id: "none".into(),
-            why
-        }
-    );
+    assert_eq!(report, Report::NotStarted { id: "none".into(), why });
     case.start("long", 1, "exec sleep 2000");
     let report = case.reports.recv_timeout(Duration::from_secs(5)).unwrap();
     assert!(matches!(report, Report::Started { .. }), "{report:?}");
     case.init.signal("long", 15).unwrap();
     let report = case.reports.recv_timeout(Duration::from_secs(5)).unwrap();
-    assert_eq!(
-        report,
-        Report::Exited {
-            id: "long".into(),
-            status: Status::Signal(15)
-        }
-    );
+    assert_eq!(report, Report::Exited { id: "long".into(), status: Status::Signal(15) });
 }
 
 #[test]
 fn the_end_leaves_nothing() {
     let case = Case::new();
     case.start("long", 1, "sleep 2001 & exec setsid sleep 2001");
-    assert!(matches!(
-        case.reports.recv().unwrap(),
-        Report::Started { .. }
-    ));
+    assert!(matches!(case.reports.recv().unwrap(), Report::Started { .. }));
     let dirs = case.init.cgroup().directories();
     assert!(!dirs.is_empty());
     let pid = case.init.pid();

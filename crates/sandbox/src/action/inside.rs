@@ -83,13 +83,7 @@ fn run(spec: &ActionSpec, owner: &mut UnixStream) -> Result<(), Error> {
         let ended = children.reap();
         if let Some((_, status)) = ended.into_iter().find(|(pid, _)| *pid == id) {
             let left_behind = others();
-            let _ = wire::send(
-                owner,
-                &Report::Exited {
-                    status,
-                    left_behind,
-                },
-            );
+            let _ = wire::send(owner, &Report::Exited { status, left_behind });
             return Ok(());
         }
     }

@@ -93,22 +93,12 @@ impl Running {
                 cgroup.join(child.id())?;
             }
             wire::send(&mut control, spec).tried(|| "send to the sandbox".to_owned())?;
-            Ok(Stopper {
-                pidfd: Arc::new(pidfd),
-                asked: Arc::default(),
-            })
+            Ok(Stopper { pidfd: Arc::new(pidfd), asked: Arc::default() })
         })();
         match prepared {
-            Ok(stopper) => Ok(Self {
-                child,
-                control,
-                stdout,
-                stderr,
-                cgroup,
-                stopper,
-                started,
-                ended: false,
-            }),
+            Ok(stopper) => {
+                Ok(Self { child, control, stdout, stderr, cgroup, stopper, started, ended: false })
+            }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -138,11 +128,7 @@ impl Running {
         mut on_output: impl FnMut(Stream, &[u8]),
     ) -> Result<Outcome, Error> {
         let deadline = self.started.checked_add(timeout);
-        let mut output = Output {
-            left: limit,
-            dropped: 0,
-            on_output: &mut on_output,
-        };
+        let mut output = Output { left: limit, dropped: 0, on_output: &mut on_output };
         let mut open = [true, true];
         let mut report = Ok(None);
         let mut timed_out = false;
@@ -166,10 +152,7 @@ impl Running {
                     Ok(Some(Report::Started)) => {}
                     Ok(Some(Report::Failed(why))) => report = Err(Error::Setup(why)),
                     Ok(Some(Report::NotStarted(why))) => report = Err(Error::Refused(why)),
-                    Ok(Some(Report::Exited {
-                        status,
-                        left_behind,
-                    })) => {
+                    Ok(Some(Report::Exited { status, left_behind })) => {
                         report = Ok(Some((status, left_behind)));
                     }
                     Ok(None) | Err(_) => break,
@@ -177,9 +160,7 @@ impl Running {
             }
         }
         // Returns when the whole pid namespace is empty.
-        self.child
-            .wait()
-            .tried(|| "wait for the sandbox".to_owned())?;
+        self.child.wait().tried(|| "wait for the sandbox".to_owned())?;
         self.ended = true;
         let wall = self.started.elapsed();
         for (index, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
@@ -203,15 +184,7 @@ impl Running {
             None if killed => (Status::Signal(libc::SIGKILL), Vec::new()),
             None => return Err(Error::Gone("a command ran")),
         };
-        Ok(Outcome {
-            status,
-            timed_out,
-            stopped,
-            left_behind,
-            wall,
-            usage,
-            output_dropped,
-        })
+        Ok(Outcome { status, timed_out, stopped, left_behind, wall, usage, output_dropped })
     }
 
     /// Which of the control socket and the open outputs have something to read.
@@ -223,11 +196,7 @@ impl Running {
         ];
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         for (fd, wanted) in sources {
-            let flags = if wanted {
-                PollFlags::POLLIN
-            } else {
-                PollFlags::empty()
-            };
+            let flags = if wanted { PollFlags::POLLIN } else { PollFlags::empty() };
             if wanted {
                 fds.push(PollFd::new(fd, flags));
             }

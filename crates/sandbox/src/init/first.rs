@@ -33,10 +33,8 @@ pub(crate) fn control_socket() -> Result<UnixStream, Error> {
 
 /// Closes standard output and standard error of this process.
 pub(crate) fn silence() -> Result<(), Error> {
-    let null = OpenOptions::new()
-        .write(true)
-        .open("/dev/null")
-        .tried(|| "open /dev/null".to_owned())?;
+    let null =
+        OpenOptions::new().write(true).open("/dev/null").tried(|| "open /dev/null".to_owned())?;
     nix::unistd::dup2_stdout(&null).tried(|| "close standard output".to_owned())?;
     nix::unistd::dup2_stderr(&null).tried(|| "close standard error".to_owned())
 }
@@ -91,12 +89,8 @@ impl Children {
     ) -> Result<i32, Error> {
         let mut command = command(argv, env, cwd)?;
         let file = OpenOptions::new().create(true).append(true).open(log);
-        let file: OwnedFd = file
-            .map_err(|source| Error::file("open", log, source))?
-            .into();
-        let second = file
-            .try_clone()
-            .tried(|| "copy a file descriptor".to_owned())?;
+        let file: OwnedFd = file.map_err(|source| Error::file("open", log, source))?.into();
+        let second = file.try_clone().tried(|| "copy a file descriptor".to_owned())?;
         command.stdout(file).stderr(second);
         spawn(command, &argv[0])
     }
@@ -141,9 +135,8 @@ impl Children {
 }
 
 fn command(argv: &[String], env: &[(String, String)], cwd: &Path) -> Result<Command, Error> {
-    let (program, args) = argv
-        .split_first()
-        .ok_or_else(|| Error::Refused("there is no command".to_owned()))?;
+    let (program, args) =
+        argv.split_first().ok_or_else(|| Error::Refused("there is no command".to_owned()))?;
     let mut command = Command::new(program);
     command
         .args(args)
@@ -164,9 +157,7 @@ fn command(argv: &[String], env: &[(String, String)], cwd: &Path) -> Result<Comm
 }
 
 fn spawn(mut command: Command, program: &str) -> Result<i32, Error> {
-    let child = command
-        .spawn()
-        .map_err(|source| Error::file("start", program, source))?;
+    let child = command.spawn().map_err(|source| Error::file("start", program, source))?;
     // Ended children are waited for in one place, by number.
     Ok(child.id().cast_signed())
 }

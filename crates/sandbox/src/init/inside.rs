@@ -43,12 +43,7 @@ pub(crate) fn inside() -> i32 {
     if wire::send(&mut owner, &ready).is_err() {
         return 0;
     }
-    let mut init = Inside {
-        own,
-        nodes,
-        children,
-        running: Vec::new(),
-    };
+    let mut init = Inside { own, nodes, children, running: Vec::new() };
     match init.serve(&mut owner) {
         Ok(()) => 0,
         Err(_) => 1,
@@ -69,11 +64,7 @@ impl Spaces {
             let path = format!("/proc/self/ns/{name}");
             File::open(&path).map_err(|source| Error::file("open", path, source))
         };
-        Ok(Self {
-            network: open("net")?,
-            mounts: open("mnt")?,
-            names: open("uts")?,
-        })
+        Ok(Self { network: open("net")?, mounts: open("mnt")?, names: open("uts")? })
     }
 
     fn enter_network(&self) -> Result<(), Error> {
@@ -116,10 +107,7 @@ fn set_up(spec: &InitSpec, leaf: &[PathBuf]) -> Result<(Spaces, Vec<Spaces>), Er
         .zip(&networks)
         .map(|(node, spaces)| {
             let fd = spaces.network.as_raw_fd();
-            (
-                node.name.clone(),
-                format!("/proc/{}/fd/{fd}", own.display()),
-            )
+            (node.name.clone(), format!("/proc/{}/fd/{fd}", own.display()))
         })
         .collect();
     set_up_fabric(&spec.fabric, &ends)?;
@@ -197,10 +185,7 @@ impl Inside {
             }
             Err(error) => {
                 let _ = self.own.enter();
-                Report::NotStarted {
-                    id,
-                    why: Failure::chain(&error),
-                }
+                Report::NotStarted { id, why: Failure::chain(&error) }
             }
         }
     }
@@ -211,8 +196,7 @@ impl Inside {
             .get(spawn.node)
             .ok_or_else(|| Error::Refused(format!("there is no node {}", spawn.node)))?;
         node.enter()?;
-        self.children
-            .start_logged(&spawn.argv, &spawn.env, &spawn.cwd, &spawn.log)
+        self.children.start_logged(&spawn.argv, &spawn.env, &spawn.cwd, &spawn.log)
     }
 
     fn reap(&mut self) -> Vec<Report> {

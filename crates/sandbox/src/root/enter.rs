@@ -24,16 +24,8 @@ const STAGE: &str = "/sys";
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
 /// Files and directories of `/proc` that act on the machine or describe it.
-const MASKED: &[&str] = &[
-    "acpi",
-    "kcore",
-    "keys",
-    "latency_stats",
-    "scsi",
-    "sysrq-trigger",
-    "timer_list",
-    "kallsyms",
-];
+const MASKED: &[&str] =
+    &["acpi", "kcore", "keys", "latency_stats", "scsi", "sysrq-trigger", "timer_list", "kallsyms"];
 
 const NONE: Option<&str> = None;
 
@@ -42,20 +34,14 @@ impl Root {
     /// own root is not reachable from it.
     pub(crate) fn enter(&self) -> Result<(), Error> {
         // Looked up while the machine's /proc is still there.
-        let hierarchies = if self.mounts.contains(&Mount::Cgroups) {
-            Some(Hierarchies::detect()?)
-        } else {
-            None
-        };
+        let hierarchies =
+            if self.mounts.contains(&Mount::Cgroups) { Some(Hierarchies::detect()?) } else { None };
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
             .tried(|| "make mounts private".to_owned())?;
         match &self.base {
-            Base::Empty => filesystem(
-                "tmpfs",
-                Path::new(STAGE),
-                MsFlags::MS_NODEV,
-                "mode=0755,size=4m",
-            )?,
+            Base::Empty => {
+                filesystem("tmpfs", Path::new(STAGE), MsFlags::MS_NODEV, "mode=0755,size=4m")?;
+            }
             Base::Directory(dir) => bind(dir, Path::new(STAGE))?,
         }
         for item in &self.mounts {
@@ -84,24 +70,12 @@ impl Mount {
             Self::Bind { from, to, writable } => {
                 let at = place(to, from.is_dir())?;
                 bind(from, &at)?;
-                let read_only = if *writable {
-                    0
-                } else {
-                    libc::MOUNT_ATTR_RDONLY
-                };
-                restrict(
-                    &at,
-                    read_only | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
-                )
+                let read_only = if *writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
+                restrict(&at, read_only | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)
             }
             Self::Memory { to, size, mode } => {
                 let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-                filesystem(
-                    "tmpfs",
-                    &place(to, true)?,
-                    flags,
-                    &format!("size={size},mode={mode:o}"),
-                )
+                filesystem("tmpfs", &place(to, true)?, flags, &format!("size={size},mode={mode:o}"))
             }
             Self::File { to, content } => write(&place(to, false)?, content),
             Self::Link { to, target } => link(to, target),
@@ -125,19 +99,11 @@ fn devices() -> Result<(), Error> {
         bind(&from, &place(&from, false)?)?;
     }
     // kubelet wants to watch the kernel's log, which is the machine's.
-    bind(
-        Path::new("/dev/null"),
-        &place(Path::new("/dev/kmsg"), false)?,
-    )?;
+    bind(Path::new("/dev/null"), &place(Path::new("/dev/kmsg"), false)?)?;
     let pts = place(Path::new("/dev/pts"), true)?;
     filesystem("devpts", &pts, flags, "newinstance,ptmxmode=0666,mode=0620")?;
     let shm = place(Path::new("/dev/shm"), true)?;
-    filesystem(
-        "tmpfs",
-        &shm,
-        flags | MsFlags::MS_NODEV,
-        "mode=1777,size=64m",
-    )?;
+    filesystem("tmpfs", &shm, flags | MsFlags::MS_NODEV, "mode=1777,size=64m")?;
     for (name, target) in [
         ("/dev/ptmx", "pts/ptmx"),
         ("/dev/fd", "/proc/self/fd"),
@@ -174,12 +140,7 @@ fn processes(network: bool, values: &[(String, String)]) -> Result<(), Error> {
     for name in MASKED {
         let at = proc.join(name);
         if at.is_dir() {
-            filesystem(
-                "tmpfs",
-                &at,
-                quiet() | MsFlags::MS_RDONLY,
-                "size=4k,mode=0555",
-            )?;
+            filesystem("tmpfs", &at, quiet() | MsFlags::MS_RDONLY, "size=4k,mode=0555")?;
         } else if at.exists() {
             bind(Path::new("/dev/null"), &at)?;
         }
@@ -235,17 +196,12 @@ fn parent_of(inside: &Path) -> Result<PathBuf, Error> {
             Component::RootDir => {}
             Component::Normal(name) => names.push(name),
             _ => {
-                return Err(Error::Refused(format!(
-                    "`{}` is not a plain path",
-                    inside.display()
-                )));
+                return Err(Error::Refused(format!("`{}` is not a plain path", inside.display())));
             }
         }
     }
     let Some((last, parents)) = names.split_last() else {
-        return Err(Error::Refused(
-            "the root itself cannot be mounted over".to_owned(),
-        ));
+        return Err(Error::Refused("the root itself cannot be mounted over".to_owned()));
     };
     for name in parents {
         at.push(name);
@@ -262,10 +218,7 @@ fn make_directory(at: &Path) -> Result<(), Error> {
     match at.symlink_metadata() {
         Ok(meta) if meta.is_dir() => return Ok(()),
         Ok(_) => {
-            return Err(Error::Refused(format!(
-                "`{}` is no directory",
-                at.display()
-            )));
+            return Err(Error::Refused(format!("`{}` is no directory", at.display())));
         }
         Err(_) => {}
     }
@@ -301,14 +254,8 @@ fn filesystem(kind: &str, at: &Path, flags: MsFlags, options: &str) -> Result<()
 }
 
 fn bind(from: &Path, at: &Path) -> Result<(), Error> {
-    mount(
-        Some(from),
-        at,
-        NONE,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        NONE,
-    )
-    .tried(|| format!("bind {} to {}", from.display(), at.display()))
+    mount(Some(from), at, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
+        .tried(|| format!("bind {} to {}", from.display(), at.display()))
 }
 
 /// Sets mount attributes on `at` and all that is mounted below it. A remount
@@ -316,12 +263,8 @@ fn bind(from: &Path, at: &Path) -> Result<(), Error> {
 fn restrict(at: &Path, attributes: u64) -> Result<(), Error> {
     let path = CString::new(at.as_os_str().as_bytes())
         .map_err(|_| Error::Refused("a path holds a zero byte".to_owned()))?;
-    let change = libc::mount_attr {
-        attr_set: attributes,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let change =
+        libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: the path ends in a zero byte, and the kernel reads exactly
     // `size_of::<mount_attr>()` bytes at the pointer; both live until it returns.
     let result = unsafe {
