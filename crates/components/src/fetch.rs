@@ -93,7 +93,7 @@ impl Client {
         let config = ureq::Agent::config_builder()
             .timeout_resolve(Some(ANSWER))
             .timeout_connect(Some(ANSWER))
-            .timeout_recv_response(Some(ANSWER * 2))
+            .timeout_recv_response(Some(ANSWER))
             .timeout_per_read(Some(SILENCE))
             // A server that compresses what is compressed breaks ranges and
             // checksums.

@@ -39,6 +39,30 @@ fn an_unreachable_server_is_asked_once() {
     "#);
 }
 
+/// A connection that is accepted and never answered: seconds, not minutes, and
+/// only once.
+#[test]
+fn a_silent_server_is_given_up() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let cache = tempfile::tempdir().unwrap();
+    let mut reasons = Vec::new();
+    let start = std::time::Instant::now();
+    let mut silence = None;
+    let result = components(&base).install(cache.path(), &From::Auto, &mut |progress| {
+        if let Step::FallingBack { reason } = progress.step {
+            silence.get_or_insert(start.elapsed());
+            reasons.push(reason.replace(&base, "http://SERVER"));
+        }
+    });
+    result.unwrap();
+    insta::assert_snapshot!(reasons.join("\n"), @r#"
+    cannot download http://SERVER/v1.2.3/SHA256SUMS: no usable answer: timeout: receive response
+    cannot download http://SERVER/packed-4.5.tgz.sha256: the server did not answer before
+    "#);
+    assert!(silence.unwrap().as_secs() < 10, "{silence:?}");
+}
+
 #[test]
 fn a_release_that_was_asked_for_is_not_replaced() {
     let server = Server::start();

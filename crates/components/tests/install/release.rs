@@ -1,6 +1,7 @@
 //! From the release.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::server::{Reply, archive};
@@ -93,6 +94,53 @@ fn the_next_start_resumes_where_a_killed_one_stopped() {
     assert_eq!(read(&result.unwrap().bin.join("plain")).len(), 1000);
     assert_eq!(server.requests()[0], "/v1.2.3/plain from 600");
     assert!(!work.exists(), "nothing is left of it");
+}
+
+#[test]
+fn a_killed_installation_is_taken_up_where_it_was() {
+    let (cache, server, components) = good();
+    let content = "x".repeat(300_000);
+    server.plain(content.as_bytes());
+    let work = work_dir(&components, cache.path());
+    let part = work.join(format!("plain-{}.part", arch()));
+    for stop in [1000, 100_000] {
+        server.change_plain(|reply| reply.stall = Some(stop));
+        let before = std::fs::metadata(&part).map_or(0, |found| found.len());
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "release::install_in_a_child", "--nocapture"])
+            .env(CHILD, format!("{} {}", server.base(), cache.path().display()))
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let wanted = before + stop as u64;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let size = std::fs::metadata(&part).map_or(0, |found| found.len());
+            if size >= wanted {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{size} bytes of {wanted} are there");
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(components.locate(cache.path()).installed, None);
+    }
+    server.change_plain(|reply| reply.stall = None);
+    server.requests();
+    let installed = good_install(&components, cache.path(), &From::Release);
+    assert_eq!(server.requests()[0], "/v1.2.3/plain from 101000");
+    assert_eq!(read(&installed.bin.join("plain")), content);
+}
+
+/// What the test above starts and kills.
+const CHILD: &str = "SEATRIAL_TEST_INSTALL";
+
+#[test]
+fn install_in_a_child() {
+    let Ok(args) = std::env::var(CHILD) else { return };
+    let (base, cache) = args.split_once(' ').unwrap();
+    good_install(&components(base), Path::new(cache), &From::Release);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A file server that can also misbehave.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +19,8 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     /// Closes the connection after so many bytes of the body, this many times.
     pub(crate) cut: Option<(usize, usize)>,
+    /// Sends nothing more after so many bytes of the body, and holds the line.
+    pub(crate) stall: Option<usize>,
     /// Says where the file is instead.
     pub(crate) redirect: Option<String>,
     /// Leaves out how much there is.
@@ -161,9 +163,14 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         head.push_str(&format!("content-length: {}\r\n", whole - from));
     }
     stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes())?;
-    let end = match reply.cut {
-        Some((bytes, 1..)) => (from + bytes).min(whole),
+    let end = match (reply.cut, reply.stall) {
+        (Some((bytes, 1..)), _) | (_, Some(bytes)) => (from + bytes).min(whole),
         _ => whole,
     };
-    stream.write_all(&reply.body[from..end])
+    stream.write_all(&reply.body[from..end])?;
+    if reply.stall.is_some() {
+        // Until the client is gone.
+        let _ = stream.read(&mut [0]);
+    }
+    Ok(())
 }
