@@ -4,113 +4,22 @@
 //! (with the source around it, or one narrow line each). It decides nothing:
 //! the passes of this crate make diagnostics, the `seatrial` command prints them.
 
+mod code;
+mod words;
+
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use seatrial_core::failure::Failure;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::source::{Source, Span};
 
+pub use code::Code;
+pub(crate) use words::{listed, nearest, quote};
+
 /// How many diagnostics one file gets; the rest is counted.
 const MOST: usize = 100;
-
-macro_rules! codes {
-    ($($(#[doc = $doc:literal])* $variant:ident = $text:literal,)*) => {
-        /// What kind of mistake a diagnostic is about. The text is stable.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Code {
-            $($(#[doc = $doc])* $variant,)*
-        }
-
-        impl Code {
-            /// Every code, in the order of the documentation.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The stable dotted text, such as `config.unknown_field`.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)*
-                }
-            }
-        }
-    };
-}
-
-codes! {
-    /// There is no pipeline file where one was looked for.
-    NotFound = "config.not_found",
-    /// The file, or what it expands to, is too large.
-    TooLarge = "config.too_large",
-    /// Lists and mappings are nested too deeply.
-    TooDeep = "config.too_deep",
-    /// Aliases multiply what the file says beyond a limit.
-    AliasBudget = "config.alias_budget",
-    /// An alias has no anchor, or stands inside what it names.
-    BadAlias = "config.bad_alias",
-    /// Bytes that are not UTF-8, or characters that nobody can see.
-    BadText = "config.bad_text",
-    /// The text is not YAML.
-    Syntax = "config.syntax",
-    /// The stream holds more than one document.
-    MultipleDocuments = "config.multiple_documents",
-    /// A key stands twice in one mapping.
-    DuplicateKey = "config.duplicate_key",
-    /// The format version is none that this Seatrial reads.
-    UnknownVersion = "config.unknown_version",
-    /// A field that the format does not have.
-    UnknownField = "config.unknown_field",
-    /// A field that must be there is not.
-    MissingField = "config.missing_field",
-    /// A value of another type than the field takes.
-    WrongType = "config.wrong_type",
-    /// A value of the right type that is not allowed.
-    BadValue = "config.bad_value",
-    /// Fields that exclude one another.
-    Conflict = "config.conflict",
-    /// Part of the format that this version does not carry out.
-    NotAvailableYet = "config.not_available_yet",
-    /// A name that is not a DNS label.
-    BadName = "config.bad_name",
-    /// A name of something that the file does not have.
-    UnknownRef = "config.unknown_ref",
-    /// Things that stand on each other in a circle.
-    Cycle = "config.cycle",
-    /// A duration, size or number without a sound unit or value.
-    BadQuantity = "config.bad_quantity",
-    /// A glob or regular expression that is malformed, too long or leaves the
-    /// project.
-    BadPattern = "config.bad_pattern",
-    /// A path that leaves the project, or must be absolute and is not.
-    BadPath = "config.bad_path",
-    /// An environment variable that a pipeline may not set.
-    EnvForbidden = "config.env_forbidden",
-    /// A template expression inside a script.
-    InterpolationInScript = "config.interpolation_in_script",
-    /// An image by tag, or with a malformed digest.
-    NotPinned = "image.not_pinned",
-    /// A parameter that the file does not have, or a value it does not allow.
-    BadParam = "config.bad_param",
-    /// A tool that Seatrial knows nothing about (a warning).
-    UnknownTool = "config.unknown_tool",
-    /// Something that nothing uses (a warning).
-    Unused = "config.unused",
-    /// More mistakes than are shown.
-    TooMany = "config.too_many",
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for Code {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
 
 /// Whether a diagnostic keeps the file from being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -375,76 +284,5 @@ impl Problems {
             self.found.push(Diagnostic::new(Code::TooMany, message));
         }
         self.found
-    }
-}
-
-/// Text from outside for a message: escaped, and cut where it is long.
-pub(crate) fn quote(text: &str) -> String {
-    let mut shown: String = text.chars().take(48).flat_map(char::escape_debug).collect();
-    // `escape_debug` is for Rust literals; quotes need no escape here.
-    shown = shown.replace("\\\"", "\"").replace("\\'", "'");
-    if text.chars().nth(48).is_some() {
-        shown.push('…');
-    }
-    format!("`{shown}`")
-}
-
-/// The word of `words` nearest to `word`, if any is near.
-pub(crate) fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // Nobody mistypes a word into one three times as long, and the distance of
-    // long texts is expensive.
-    if word.len() > 64 {
-        return None;
-    }
-    let folded = word.to_lowercase().replace('_', "-");
-    words
-        .into_iter()
-        .map(|candidate| (strsim::osa_distance(&folded, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(folded.len()) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate.to_owned())
-}
-
-/// A list for a hint: `` `a`, `b` and `c` ``, cut where it is long.
-pub(crate) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let mut quoted: Vec<String> = words.into_iter().take(21).map(|w| format!("`{w}`")).collect();
-    if quoted.len() > 20 {
-        quoted.truncate(20);
-        return format!("{}, …", quoted.join(", "));
-    }
-    match quoted.as_slice() {
-        [] => "nothing".to_owned(),
-        [one] => one.clone(),
-        [init @ .., last] => format!("{} and {last}", init.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn near_words_are_found_and_far_ones_are_not() {
-        let fields = ["inputs", "outputs", "run", "test-timeout"];
-        assert_eq!(nearest("input", fields), Some("inputs".to_owned()));
-        assert_eq!(nearest("test_timeout", fields), Some("test-timeout".to_owned()));
-        assert_eq!(nearest("Run", fields), Some("run".to_owned()));
-        assert_eq!(nearest("script", fields), None);
-        assert_eq!(nearest(&"x".repeat(1 << 20), fields), None);
-    }
-
-    #[test]
-    fn text_from_outside_is_shown_inert_and_short() {
-        assert_eq!(quote("it's \"so\""), "`it's \"so\"`");
-        assert_eq!(quote("a\u{1b}[31m\n\u{202e}"), "`a\\u{1b}[31m\\n\\u{202e}`");
-        assert_eq!(quote(&"x".repeat(60)), format!("`{}…`", "x".repeat(48)));
-    }
-
-    #[test]
-    fn codes_are_all_different() {
-        let mut texts: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        texts.sort_unstable();
-        texts.dedup();
-        assert_eq!(texts.len(), Code::ALL.len());
     }
 }

@@ -4,19 +4,20 @@
 //! what it is otherwise. The doc comments are the documentation of the format:
 //! they go into the JSON schema and into `docs/format.md`.
 
+mod choice;
+
 use std::time::Duration;
 
 use seatrial_core::name::Name;
 use seatrial_core::pipeline::{Egress, Isolation};
-use serde_json::{Value as Json, json};
 
-use crate::diagnostic::{Code, Diagnostic, quote};
-use crate::read::{FromText, List, Map, NonEmpty, Read, Reader, Section, Spanned, section};
-use crate::tree::{Node, Value};
+use crate::read::{Field, List, Map, NonEmpty, Section, section};
 use crate::value::{
     Absolute, AdapterWord, Collect, ContainerVariable, Cpu, Glob, Kubernetes, Memory, Mode, Number,
-    ParamType, Pattern, Port, Relative, Repository, Run, Variable, is_repository,
+    ParamType, Pattern, Port, Relative, Repository, Run, Variable,
 };
+
+pub(crate) use choice::{ApplyValue, BaseValue, Object, ParamDefault, Version};
 
 section! {
     /// A pipeline: what is built, into what it is put, and how it is tested.
@@ -39,7 +40,7 @@ section! {
 section! {
     /// A parameter of a run. What lists it sees it as `$PARAM_NAME`.
     ParamFile {
-        /// What it may be.
+        /// What it may be: `bool`, `string` or `enum`.
         type_: ParamType, required;
         /// The value when a run gives none.
         default: ParamDefault, default "`false`, the empty text, or the first of `values`";
@@ -171,7 +172,7 @@ section! {
     ClusterFile {
         /// Minor version in quotes, such as `"1.37"`.
         kubernetes: Kubernetes, default "the newest that is known";
-        /// Number of nodes.
+        /// Number of nodes, at most 16.
         nodes: Number<1, 16>, default "`1`";
         /// What all of it may use.
         resources: ResourcesFile, default "learned from history";
@@ -241,7 +242,7 @@ section! {
         isolation: Isolation, default "`shared`";
         /// How long one test may take.
         test_timeout: Duration, default "`10m`";
-        /// How often a failed test is tried again.
+        /// How often a failed test is tried again, at most 10 times.
         retries: Number<0, 10>, default "`0`";
         /// Other settings for some tests (not available yet).
         overrides: List<OverrideFile>, optional;
@@ -290,192 +291,11 @@ section! {
     }
 }
 
-/// The version of the format: 1.
-pub(crate) struct Version;
-
-impl FromText for Version {
-    const WHAT: &'static str = "the version of the format, `1`";
-    const VERBATIM: bool = true;
-
-    fn from_text(text: &str, _: &crate::Known<'_>) -> Result<Self, Diagnostic> {
-        match text {
-            "1" => Ok(Self),
-            other => {
-                let message = format!("version {} of the format is not known", quote(other));
-                Err(Diagnostic::new(Code::UnknownVersion, message)
-                    .hint("this Seatrial reads version 1; a newer one may read more"))
-            }
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "const": 1 })
-    }
-}
-
-/// The default of a parameter: its type is known only with the whole section.
-pub(crate) enum ParamDefault {
-    Bool(bool),
-    Text(String),
-}
-
-impl Read for ParamDefault {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        match &node.value {
-            Value::Scalar { text, plain: true } if matches!(text.as_str(), "true" | "false") => {
-                Some(Self::Bool(text == "true"))
-            }
-            _ => String::read(node, reader).map(Self::Text),
-        }
-    }
-
-    fn what() -> String {
-        "`true`, `false` or text".to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({ "type": ["boolean", "string"] })
-    }
-}
-
-/// What an image starts from.
-pub(crate) enum BaseValue {
-    Scratch,
-    Registry { name: String, digest: seatrial_core::digest::Digest },
-    Layout(Relative),
-    Image(Spanned<Name>),
-}
-
-/// A base written as text.
-struct Base(BaseValue);
-
-impl FromText for Base {
-    const WHAT: &'static str =
-        "`scratch`, `name@sha256:...`, `{ image: NAME }` or `{ layout: DIR }`";
-
-    fn from_text(text: &str, _: &crate::Known<'_>) -> Result<Self, Diagnostic> {
-        let not_pinned = |why: String| {
-            Diagnostic::new(Code::NotPinned, why)
-                .hint("a base is `name@sha256:...`, so that it is the same tomorrow")
-        };
-        if text == "scratch" {
-            return Ok(Self(BaseValue::Scratch));
-        }
-        let Some((name, digest)) = text.split_once('@') else {
-            let unpinned = not_pinned(format!("the base {} has no digest", quote(text)));
-            return Err(unpinned.hint("another image of this file is `{ image: NAME }`"));
-        };
-        let digest = digest.parse().map_err(|error| {
-            not_pinned(format!("the base {} is not pinned: {error}", quote(text)))
-        })?;
-        // A tag beside a digest is for people: the digest decides.
-        let name = match name.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => repository,
-            _ => name,
-        };
-        match is_repository(name) {
-            true => Ok(Self(BaseValue::Registry { name: name.to_owned(), digest })),
-            false => {
-                let message = format!("{} is no name of an image", quote(name));
-                Err(Diagnostic::new(Code::BadValue, message))
-            }
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^(scratch|[^@]+@sha256:[0-9a-f]{64})$" })
-    }
-}
-
-impl Read for BaseValue {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        match &node.value {
-            Value::Map(entries) if entries.iter().any(|(key, _)| key.text == "layout") => {
-                BaseLayoutFile::read(node, reader)?.layout.value().map(Self::Layout)
-            }
-            Value::Map(_) => BaseImageFile::read(node, reader)?.image.spanned().map(Self::Image),
-            _ => Base::read(node, reader).map(|base| base.0),
-        }
-    }
-
-    fn what() -> String {
-        Base::WHAT.to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({
-            "oneOf": [
-                <Base as FromText>::schema(),
-                BaseImageFile::schema(),
-                BaseLayoutFile::schema(),
-            ],
-        })
-    }
-}
-
-/// What is applied: a path of the project or of a build's output.
-pub(crate) struct ApplyValue {
-    pub(crate) build: Option<Spanned<Name>>,
-    pub(crate) path: Relative,
-}
-
-impl Read for ApplyValue {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        match &node.value {
-            Value::Map(_) => {
-                let BuildPathFile { build, path } = BuildPathFile::read(node, reader)?;
-                Some(Self { build: Some(build.spanned()?), path: path.value()? })
-            }
-            _ => Relative::read(node, reader).map(|path| Self { build: None, path }),
-        }
-    }
-
-    fn what() -> String {
-        "a path, or `{ build: NAME, path: PATH }`".to_owned()
-    }
-
-    fn schema() -> Json {
-        json!({ "oneOf": [<Relative as FromText>::schema(), BuildPathFile::schema()] })
-    }
-}
-
-/// An object of Kubernetes: `kind/name`.
-pub(crate) struct Object {
-    pub(crate) kind: String,
-    pub(crate) name: String,
-}
-
-impl FromText for Object {
-    const WHAT: &'static str = "an object as `kind/name`";
-
-    fn from_text(text: &str, _: &crate::Known<'_>) -> Result<Self, Diagnostic> {
-        // Names of objects are DNS subdomains, kinds may have a group:
-        // `certificates.cert-manager.io/web`.
-        let subdomain = |text: &str| {
-            text.len() <= 253 && text.split('.').all(|label| label.parse::<Name>().is_ok())
-        };
-        match text.split_once('/') {
-            Some((kind, name)) if subdomain(&kind.to_ascii_lowercase()) && subdomain(name) => {
-                Ok(Self { kind: kind.to_ascii_lowercase(), name: name.to_owned() })
-            }
-            _ => {
-                let message = format!("{} is no object", quote(text));
-                Err(Diagnostic::new(Code::BadValue, message)
-                    .hint("kind, `/` and name: `deployment/guestbook`"))
-            }
-        }
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[A-Za-z0-9.-]+/[a-z0-9.-]+$" })
-    }
-}
-
 /// A section of the documentation: its heading, where it stands, its fields.
 pub(crate) struct Chapter {
     pub(crate) heading: &'static str,
     pub(crate) doc: &'static [&'static str],
-    pub(crate) fields: &'static [crate::read::Field],
+    pub(crate) fields: &'static [Field],
 }
 
 /// All sections, in the order of the documentation.

@@ -44,3 +44,34 @@ pub fn find(dir: &Path) -> Result<PathBuf, Diagnostic> {
         None => Err(missing.hint("`seatrial init` writes one to start from")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_or_where_it_may_be() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = dir.path();
+        let inner = root.join("a/b");
+        std::fs::create_dir_all(&inner).expect("a directory");
+        let write = |path: &str| std::fs::write(root.join(path), "seatrial: 1\n").expect("a file");
+        let hint = || {
+            find(&inner)
+                .expect_err("no file")
+                .hints
+                .join("")
+                .replace(&*root.to_string_lossy(), "DIR")
+        };
+        // The directory of the test may itself lie below a pipeline.
+        write("seatrial.yaml");
+        assert_eq!(hint(), "there is one above: use `-C DIR`");
+        write("a/b/.seatrial.yaml");
+        assert_eq!(hint(), "`.seatrial.yaml` is there: rename it to `seatrial.yaml`");
+        write("a/b/seatrial.yml");
+        assert_eq!(hint(), "`seatrial.yml` is there: rename it to `seatrial.yaml`");
+        std::fs::create_dir(inner.join(FILE_NAME)).expect("a directory");
+        assert_eq!(hint(), "seatrial.yaml is a directory there; it must be a file");
+        assert_eq!(find(root).expect("a file"), root.join(FILE_NAME));
+    }
+}

@@ -20,6 +20,7 @@ mod check;
 mod diagnostic;
 mod file;
 mod find;
+mod init;
 mod params;
 mod read;
 mod reference;
@@ -31,6 +32,7 @@ use seatrial_core::pipeline::Pipeline;
 
 pub use diagnostic::{Code, Diagnostic, Place, Severity, Style, failure, render};
 pub use find::{FILE_NAME, find};
+pub use init::{GoProject, TestPackage, template_go};
 pub use params::resolve_params;
 pub use reference::{reference, schema};
 

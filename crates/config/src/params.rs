@@ -21,10 +21,7 @@ pub fn resolve_params(
     let mut values: BTreeMap<Name, String> = defaults.collect();
     let mut mistakes = Vec::new();
     for (name, value) in given {
-        let param = name
-            .parse::<Name>()
-            .ok()
-            .and_then(|n| pipeline.params.get_key_value(&n).map(|(n, p)| (n.clone(), p)));
+        let param = pipeline.params.iter().find(|(param, _)| param.as_str() == *name);
         match param {
             None => mistakes.push(unknown(pipeline, name)),
             Some((key, param)) => match refusal(param, value) {
@@ -33,7 +30,7 @@ pub fn resolve_params(
                     mistakes.push(Diagnostic::new(Code::BadParam, message).hint(allowed));
                 }
                 None => {
-                    values.insert(key, (*value).to_owned());
+                    values.insert(key.clone(), (*value).to_owned());
                 }
             },
         }
@@ -71,5 +68,53 @@ fn unknown(pipeline: &Pipeline, name: &str) -> Diagnostic {
     match pipeline.params.is_empty() {
         true => unknown.hint("the pipeline has no `params`"),
         false => unknown.hint(format!("the parameters are {}", listed(words()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pipeline() -> Pipeline {
+        let name = |text: &str| text.parse::<Name>().expect("a name");
+        let values = vec!["low".to_owned(), "high".to_owned()];
+        let params = BTreeMap::from([
+            (name("race"), Param::Bool { default: false }),
+            (name("tag"), Param::String { default: "latest".to_owned() }),
+            (name("level"), Param::Enum { default: "low".to_owned(), values }),
+        ]);
+        Pipeline { params, ..Pipeline::default() }
+    }
+
+    #[test]
+    fn given_values_stand_before_defaults_and_the_last_one_counts() {
+        let given = [("race", "true"), ("level", "low"), ("level", "high")];
+        let values = resolve_params(&pipeline(), &given).expect("good values");
+        let shown: Vec<String> =
+            values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(shown, ["level=high", "race=true", "tag=latest"]);
+    }
+
+    #[test]
+    fn all_mistakes_are_said() {
+        let given =
+            [("rase", "true"), ("race", "yes"), ("level", "x"), ("A b", ""), ("tag", "\u{1b}[2J")];
+        let mistakes = resolve_params(&pipeline(), &given).expect_err("bad values");
+        let shown: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        error[config.bad_param]: there is no parameter `rase`
+          hint: did you mean `race`?
+          hint: the parameters are `level`, `race` and `tag`
+        error[config.bad_param]: parameter `race` cannot be `yes`
+          hint: allowed are `true` and `false`
+        error[config.bad_param]: parameter `level` cannot be `x`
+          hint: allowed are `low` and `high`
+        error[config.bad_param]: there is no parameter `A b`
+          hint: the parameters are `level`, `race` and `tag`
+        error[config.bad_param]: parameter `tag` cannot be `\u{1b}[2J`
+          hint: U+001B is not allowed in it
+        ");
+        let none = resolve_params(&Pipeline::default(), &[("race", "true")]).expect_err("none");
+        assert_eq!(none[0].hints, ["the pipeline has no `params`"]);
     }
 }

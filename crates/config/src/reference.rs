@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value as Json;
+use serde_json::{Map as Object, Value as Json, json};
 
 use crate::file::{File, chapters};
-use crate::read::{Read, prose, spelled};
+use crate::read::{Read, Section, prose, spelled};
 
 /// The JSON schema (draft 2020-12) of `seatrial.yaml`. It judges form: names
 /// that refer to nothing, globs and regular expressions are left to `load`.
@@ -40,4 +40,27 @@ pub fn reference() -> String {
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
+}
+
+/// The schema of a section, from its declaration.
+pub(crate) fn section_schema<S: Section>() -> Json {
+    let mut properties = Object::new();
+    for field in S::FIELDS {
+        let mut schema = (field.schema)();
+        let mut description = prose(field.doc);
+        if let Some(default) = field.default.filter(|text| !text.is_empty()) {
+            description.push_str(&format!(" Default: {default}."));
+        }
+        schema["description"] = description.into();
+        properties.insert(spelled(field.name), schema);
+    }
+    let required = S::FIELDS.iter().filter(|field| field.required).map(|f| spelled(f.name));
+    json!({
+        "type": "object",
+        "description": prose(S::DOC),
+        "properties": properties,
+        "required": required.collect::<Vec<_>>(),
+        "patternProperties": { "^x-": {} },
+        "additionalProperties": false,
+    })
 }
