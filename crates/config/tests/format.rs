@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
-use seatrial_config::{Known, load, reference, schema};
+use seatrial_config::{Known, Style, load, reference, render, schema};
 use serde_json::Value;
 
 /// Files of `tests/bad` whose mistake is not one of form: names that refer to
@@ -95,12 +95,15 @@ fn schema_takes_good_files_and_refuses_bad_ones() {
 }
 
 #[test]
-fn schema_takes_the_examples() {
+fn examples_load_and_the_schema_takes_them() {
     for entry in std::fs::read_dir(root().join("examples")).expect("the directory is there") {
         let path = entry.expect("a readable entry").path().join("seatrial.yaml");
         if let Ok(text) = std::fs::read_to_string(&path) {
             let value: Value = serde_saphyr::from_str(&text).expect("YAML");
             assert_eq!(judge(&schema(), &value, "$"), Ok(()), "{}", path.display());
+            let known = Known { kubernetes: &["1.37"], tools: &[] };
+            let mistakes = load(text.as_bytes(), &path.to_string_lossy(), &known).err();
+            assert!(mistakes.is_none(), "{}", render(&mistakes.unwrap_or_default(), Style::Narrow));
         }
     }
 }
