@@ -1,0 +1,109 @@
+//! What can go wrong with images, and whose fault it is.
+
+use std::io;
+use std::path::PathBuf;
+
+use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
+use seatrial_store::StoreError;
+
+/// An error of an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// A file of the image is not in the tree that it should come from.
+    #[error("there is no `{path}` in the tree {}", tree.short())]
+    NoFile {
+        /// The path.
+        path: String,
+        /// The tree.
+        tree: Digest,
+    },
+    /// A place in the image that is no absolute path.
+    #[error("`{}` is not an absolute path without `..`", .0.escape_debug())]
+    Place(String),
+    /// Something is to be below a file, or a file where a directory is.
+    #[error("`/{}` would be a file and a directory", .0.escape_debug())]
+    Conflict(String),
+    /// A name that means "deleted" in a layer.
+    #[error("`/{}` cannot be in an image: names that begin with `.wh.` delete files", .0.escape_debug())]
+    Whiteout(String),
+    /// Content of a base image is not what its descriptor says.
+    #[error("{what} of the base image: content is {found}, not {expected}")]
+    Mismatch {
+        /// Which content.
+        what: &'static str,
+        /// What the descriptor says.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A descriptor whose digest is none that Seatrial uses.
+    #[error("`{}` is not a digest that can be used: {reason}", digest.escape_debug())]
+    Digest {
+        /// The digest.
+        digest: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A base image that is not one.
+    #[error("the base image cannot be used: {0}")]
+    Base(String),
+    /// A base image of a registry that is not in the store.
+    #[error("the base image {name}@{digest} was not pulled")]
+    NotPulled {
+        /// Registry and repository.
+        name: String,
+        /// The digest.
+        digest: Digest,
+    },
+    /// A registry did not give a base image.
+    #[error("cannot pull {name}: {reason}")]
+    Pull {
+        /// What was asked for.
+        name: String,
+        /// What the registry said.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The answer of the kernel.
+        #[source]
+        source: io::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ImageError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        let message = Failure::chain(&error);
+        match error {
+            ImageError::NoFile { .. } => Self::config("image.no_file", message)
+                .hint("`path` is relative to what the build leaves in $OUT"),
+            ImageError::Place(_) => Self::config("image.place", message),
+            ImageError::Conflict(_) | ImageError::Whiteout(_) => {
+                Self::config("image.conflict", message)
+            }
+            ImageError::Mismatch { .. } | ImageError::Digest { .. } => {
+                Self::config("cas.digest_mismatch", message)
+            }
+            ImageError::Base(_) => Self::config("image.base", message),
+            ImageError::NotPulled { .. } | ImageError::Pull { .. } => {
+                Self::environment("image.pull", message)
+            }
+            ImageError::Io { .. } => Self::environment("image.io", message),
+            ImageError::Store(error) => error.into(),
+        }
+    }
+}

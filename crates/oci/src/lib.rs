@@ -1,0 +1,34 @@
+//! Image assembly and the registry, over the store.
+//!
+//! An image is blobs: layers, a configuration, and a manifest whose digest is
+//! its name. [`assemble`] puts one together from trees, without a daemon and
+//! always to the same bytes; [`Registry`] serves what is in the store to the
+//! nodes of a cluster, under the names that a [`Catalog`] knows. Nothing is
+//! ever pushed: what was assembled is there.
+//!
+//! Formats: OCI image specification v1.1 and distribution specification v1.1.
+//! The types here hold the fields that Seatrial reads or writes; the rest of a
+//! base image's configuration is carried along as it is.
+
+mod assemble;
+mod catalog;
+mod config;
+mod error;
+mod image;
+mod layer;
+mod layout;
+mod media;
+mod pull;
+mod range;
+mod reference;
+mod registry;
+mod route;
+
+pub use assemble::assemble;
+pub use catalog::{Answer, Catalog, Miss};
+pub use error::ImageError;
+pub use image::Image;
+pub use layout::import_layout;
+pub use pull::{Pull, pull};
+pub use reference::full_name;
+pub use registry::{Registry, serve};
