@@ -201,7 +201,7 @@ impl RunState {
                 }
                 self.tests
                     .entry((node, program, test))
-                    .and_modify(|before| *before = retried(*before, verdict))
+                    .and_modify(|before| *before = before.retried(verdict))
                     .or_insert(verdict);
             }
         }
@@ -433,19 +433,6 @@ fn is_action(work: &Work) -> bool {
 
 fn is_boot(work: &Work) -> bool {
     matches!(work, Work::Stage { stage: Stage::Boot(_), .. })
-}
-
-/// The verdict of a test that had one verdict and then, tried again, another.
-fn retried(before: Verdict, now: Verdict) -> Verdict {
-    match (before, now) {
-        (Verdict::Passed, Verdict::Passed) => Verdict::Passed,
-        (Verdict::Passed | Verdict::Flaky, Verdict::Failed)
-        | (Verdict::Failed | Verdict::Flaky, Verdict::Passed) => Verdict::Flaky,
-        // A broken try says nothing: the other one counts.
-        (Verdict::Broken, now) => now,
-        (before, Verdict::Broken) => before,
-        (before, now) => before.max(now),
-    }
 }
 
 /// For each node, the expected seconds from its start to the end of the

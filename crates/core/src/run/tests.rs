@@ -187,16 +187,6 @@ fn a_failed_test_fails_the_run_though_its_suite_was_done() {
 }
 
 #[test]
-fn a_retry_that_passes_is_flaky_and_a_broken_try_says_nothing() {
-    use Verdict::{Broken, Failed, Flaky, Passed};
-    assert_eq!(retried(Failed, Passed), Flaky);
-    assert_eq!(retried(Flaky, Passed), Flaky);
-    assert_eq!(retried(Failed, Failed), Failed);
-    assert_eq!(retried(Broken, Passed), Passed);
-    assert_eq!(retried(Failed, Broken), Failed);
-}
-
-#[test]
 fn the_longest_chain_is_the_most_urgent() {
     let plan = plan();
     let priorities = priorities(&plan, |place| match plan.nodes[place as usize].name.as_str() {

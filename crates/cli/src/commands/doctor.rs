@@ -1,0 +1,164 @@
+use std::path::Path;
+use std::process::Command;
+
+use clap::Args;
+use seatrial_components::Components;
+use seatrial_core::verdict::exit_code;
+
+use crate::error::CommandError;
+use crate::paths::PathArgs;
+use crate::ui;
+
+/// Look at this machine: what is missing, and the command that mends it
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {}
+
+/// What was found out about one thing.
+enum Finding {
+    Fine(String),
+    /// It works, with less.
+    Less(String),
+    /// It does not work; what to do.
+    Missing(String, String),
+}
+
+impl DoctorArgs {
+    pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
+        let components = Components::locked().locate(&paths.components()?).installed.is_some();
+        let mut findings = vec![
+            root(),
+            cgroups(),
+            program("ip", "iproute2", "links of environments"),
+            program("nft", "nftables", "Services in clusters"),
+            program("git", "git", "the files of a project"),
+            overlay(&paths.state()?),
+            inotify(),
+            network_policy(),
+        ];
+        findings.push(match components {
+            true => Finding::Fine("Kubernetes and friends are installed".to_owned()),
+            false => Finding::Missing(
+                "Kubernetes is not installed".to_owned(),
+                "seatrial components install   (`seatrial run` does it by itself)".to_owned(),
+            ),
+        });
+        if !components {
+            findings.push(go());
+            findings.push(program("pkg-config", "pkg-config", "building runc"));
+            findings.push(program("cc", "gcc libc6-dev", "building runc"));
+            findings.push(libseccomp());
+        }
+        let mut missing = false;
+        for finding in findings {
+            match finding {
+                Finding::Fine(text) => ui::data(&format!("ok       {text}\n"))?,
+                Finding::Less(text) => ui::data(&format!("less     {text}\n"))?,
+                Finding::Missing(text, mend) => {
+                    missing = true;
+                    ui::data(&format!("missing  {text}\n         {mend}\n"))?;
+                }
+            }
+        }
+        Ok(if missing { exit_code::BROKEN } else { exit_code::PASSED })
+    }
+}
+
+fn root() -> Finding {
+    match nix::unistd::geteuid().is_root() {
+        true => Finding::Fine("running as root: environments can be made".to_owned()),
+        false => Finding::Missing(
+            "not root: environments and sandboxes cannot be made".to_owned(),
+            "sudo seatrial run   (builds and tests run as your user all the same)".to_owned(),
+        ),
+    }
+}
+
+fn cgroups() -> Finding {
+    match seatrial_sandbox::cgroup::Hierarchies::detect() {
+        Ok(hierarchies) if hierarchies.unified() => Finding::Less(
+            "cgroup version 2: supported, but not tried as much as version 1".to_owned(),
+        ),
+        Ok(_) => Finding::Fine("cgroup version 1".to_owned()),
+        Err(error) => Finding::Missing(
+            format!("control groups cannot be used: {error}"),
+            "mount -t cgroup2 none /sys/fs/cgroup".to_owned(),
+        ),
+    }
+}
+
+fn program(name: &str, package: &str, what: &str) -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    match directories.map(|dir| dir.join(name)).find(|file| file.is_file()) {
+        Some(file) => Finding::Fine(format!("{name} ({})", file.display())),
+        None => Finding::Missing(
+            format!("{name} is not there: needed for {what}"),
+            format!("apt-get install -y {package}"),
+        ),
+    }
+}
+
+fn go() -> Finding {
+    match Command::new("go").arg("version").output() {
+        Ok(output) if output.status.success() => {
+            Finding::Fine(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        }
+        _ => Finding::Missing(
+            "go is not there: needed to build Kubernetes where its release cannot be had"
+                .to_owned(),
+            "install Go 1.26 or newer from https://go.dev/dl/".to_owned(),
+        ),
+    }
+}
+
+fn libseccomp() -> Finding {
+    let found = Command::new("pkg-config").args(["--exists", "libseccomp"]).status();
+    match found.is_ok_and(|status| status.success()) {
+        true => Finding::Fine("libseccomp".to_owned()),
+        false => Finding::Missing(
+            "libseccomp's headers are not there: needed for building runc".to_owned(),
+            "apt-get install -y libseccomp-dev".to_owned(),
+        ),
+    }
+}
+
+/// overlayfs does not work on overlayfs, and containers need it on the store.
+fn overlay(state: &Path) -> Finding {
+    let existing = state.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let is_overlay = nix::sys::statfs::statfs(existing)
+        .is_ok_and(|stat| stat.filesystem_type() == nix::sys::statfs::OVERLAYFS_SUPER_MAGIC);
+    match is_overlay {
+        false => Finding::Fine(format!("{} can hold containers", existing.display())),
+        true => Finding::Missing(
+            format!("{} is on overlayfs, which cannot hold containers", existing.display()),
+            "name a directory on a disk with --state-dir (in a container: a volume)".to_owned(),
+        ),
+    }
+}
+
+/// Instances of inotify that one environment uses, measured.
+const INOTIFY: u64 = 30;
+
+fn inotify() -> Finding {
+    let path = "/proc/sys/fs/inotify/max_user_instances";
+    let limit = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+    let limit: u64 = limit.unwrap_or(0);
+    match limit / INOTIFY {
+        0 => Finding::Missing(
+            format!("{limit} inotify instances are too few for an environment"),
+            "sysctl fs.inotify.max_user_instances=1024".to_owned(),
+        ),
+        n @ 1..4 => Finding::Less(format!(
+            "{limit} inotify instances: enough for about {n} environments at once \
+             (sysctl fs.inotify.max_user_instances=1024)"
+        )),
+        _ => Finding::Fine(format!("{limit} inotify instances")),
+    }
+}
+
+fn network_policy() -> Finding {
+    Finding::Less(
+        "NetworkPolicy is not enforced: tests that need it will see traffic that it forbids"
+            .to_owned(),
+    )
+}

@@ -1,0 +1,147 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use seatrial_core::action::{Input, Platform};
+use seatrial_core::digest::Digest;
+use seatrial_core::name::Name;
+use seatrial_core::plan::{Node, Plan, Selection, Work};
+use seatrial_core::quantity::show_duration;
+use seatrial_store::{Scope, Store};
+
+use crate::commands::run::CommonArgs;
+use crate::error::CommandError;
+use crate::execute::{Format, history};
+use crate::paths::PathArgs;
+use crate::project::{Project, load, tools_of};
+use crate::ui;
+
+/// Show what a run would do: nodes, keys, what is there already
+///
+/// A key that depends on what is not made yet says what it waits for.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Suites to plan; all when none is named
+    suites: Vec<Name>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// What a plan says of one node.
+#[derive(serde::Serialize)]
+struct Line {
+    name: String,
+    step: &'static str,
+    needs: Vec<String>,
+    /// The key, when all that it depends on is known.
+    key: Option<Digest>,
+    /// Nodes whose outputs the key waits for.
+    waits_for: Vec<String>,
+    /// Whether the result is there; `None` for what is always done.
+    hit: Option<bool>,
+    expected_s: Option<f64>,
+}
+
+impl PlanArgs {
+    pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
+        let pipeline = load(&paths.project)?;
+        let given: Vec<_> =
+            self.common.params.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let params = seatrial_config::resolve_params(&pipeline, &given)
+            .map_err(CommandError::Diagnostics)?;
+        let store = Arc::new(Store::open(paths.state()?)?);
+        let project = Project::open(&paths.project, store.clone())?;
+        let plan = project.plan(&pipeline, &Selection::Suites(self.suites.clone()), &params)?;
+        let installed =
+            seatrial_components::Components::locked().locate(&paths.components()?).installed;
+        let bin = installed.as_ref().map(|installed| installed.bin.as_path());
+        let path = std::env::var("PATH").unwrap_or_default();
+        let tools = seatrial_worker::Tools::find(&tools_of(&pipeline), &path, bin)
+            .map_err(|error| error.failure())?;
+        let platform = seatrial_worker::platform(&tools);
+        let history = history(&store, &project.name, &plan)?;
+        let lines = lines(&plan, &platform, &store, &history)?;
+        match self.common.format {
+            Format::Json => ui::data(&format!("{:#}\n", serde_json::json!(lines)))?,
+            Format::Terminal => ui::data(&table(&lines))?,
+        }
+        let untracked = project.untracked();
+        if !untracked.is_empty() {
+            ui::note(&format!(
+                "note: included though Git does not track them: {}",
+                untracked.join(", ")
+            ));
+        }
+        Ok(0)
+    }
+}
+
+fn lines(
+    plan: &Plan,
+    platform: &Platform,
+    store: &Store,
+    history: &[(Option<f64>, Option<f64>)],
+) -> Result<Vec<Line>, CommandError> {
+    let mut outputs: BTreeMap<u32, Digest> = BTreeMap::new();
+    let mut lines = Vec::new();
+    for ((place, node), (expected_s, _)) in (0..).zip(&plan.nodes).zip(history) {
+        let name = |place: &u32| plan.node(*place).map(|node| node.name.clone());
+        let mut line = Line {
+            name: node.name.clone(),
+            step: node.step.word(),
+            needs: node.needs.iter().filter_map(name).collect(),
+            key: None,
+            waits_for: Vec::new(),
+            hit: None,
+            expected_s: *expected_s,
+        };
+        if let Work::Action(action) = &node.work {
+            line.waits_for = waits_for(node, &outputs).iter().filter_map(name).collect();
+            let resolved = action.clone().try_map(|input| match input {
+                Input::Tree(digest) => Ok(digest),
+                Input::Node(node) => outputs.get(&node).copied().ok_or(()),
+            });
+            if let Ok(action) = resolved {
+                let key = action.key(platform);
+                let result = store.lookup(key, Scope::Trusted)?;
+                line.key = Some(key);
+                line.hit = Some(result.is_some());
+                if let Some(output) = result.and_then(|result| result.outputs.digest()) {
+                    outputs.insert(place, output);
+                }
+            } else {
+                line.hit = Some(false);
+            }
+        }
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
+fn waits_for(node: &Node, outputs: &BTreeMap<u32, Digest>) -> Vec<u32> {
+    node.needs.iter().copied().filter(|need| !outputs.contains_key(need)).collect()
+}
+
+fn table(lines: &[Line]) -> String {
+    let mut rows = vec![["node", "step", "key", "state", "expected"].map(str::to_owned)];
+    for line in lines {
+        let key = match (&line.key, line.waits_for.as_slice()) {
+            (Some(key), _) => key.short(),
+            (None, []) => "-".to_owned(),
+            (None, waits) => format!("waits for {}", waits.join(", ")),
+        };
+        let state = match line.hit {
+            Some(true) => "there",
+            Some(false) => "to be made",
+            None => "to be done",
+        };
+        let expected = match line.expected_s {
+            _ if line.hit == Some(true) => "0 s".to_owned(),
+            Some(seconds) => show_duration(Duration::from_secs_f64(seconds.clamp(0.0, 1e6))),
+            None => "unknown".to_owned(),
+        };
+        rows.push([line.name.clone(), line.step.to_owned(), key, state.to_owned(), expected]);
+    }
+    ui::columns(&rows)
+}

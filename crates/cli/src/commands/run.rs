@@ -1,0 +1,69 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use seatrial_core::failure::Failure;
+use seatrial_core::name::Name;
+use seatrial_core::plan::Selection;
+
+use crate::error::CommandError;
+use crate::execute::{Format, Request, execute, parse_param};
+use crate::keeper::{self, Keeper};
+use crate::paths::PathArgs;
+
+/// Build the product, boot a cluster, install, run the tests, say the verdict
+///
+/// What is tested is the working tree as it is, uncommitted changes included.
+/// Everything made is kept by what it was made from: what did not change is
+/// not made again.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Suites to run; all when none is named
+    suites: Vec<Name>,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Write a JUnit XML report
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Leave the environments running, to look into them: see `seatrial env`
+    #[arg(long)]
+    keep: bool,
+    #[arg(long, hide = true)]
+    as_keeper: bool,
+}
+
+/// Options of every command that carries out a plan.
+#[derive(Debug, Args)]
+pub(crate) struct CommonArgs {
+    /// Set a parameter of the pipeline
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
+    pub(crate) params: Vec<(String, String)>,
+    /// How the run is shown
+    #[arg(long, value_enum, default_value_t = Format::Terminal)]
+    pub(crate) format: Format,
+}
+
+impl RunArgs {
+    pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
+        if self.keep && !self.as_keeper {
+            return keeper::launch();
+        }
+        let keeper = self.as_keeper.then(Keeper::begin);
+        let ran = execute(&Request {
+            paths,
+            selection: Selection::Suites(self.suites.clone()),
+            params: &self.common.params,
+            format: self.common.format,
+            keep: self.keep,
+        })?;
+        if let Some(path) = &self.junit {
+            let mut out = std::fs::File::create(path)?;
+            seatrial_report::junit(&ran.summary, &mut out)
+                .map_err(|error| Failure::environment("report.junit", Failure::chain(&error)))?;
+        }
+        let code = ran.verdict.exit_code();
+        match keeper {
+            Some(keeper) => keeper.keep(paths, ran, code),
+            None => Ok(code),
+        }
+    }
+}

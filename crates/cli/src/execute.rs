@@ -1,0 +1,218 @@
+//! Carries out a run in this process: worker, dispatcher, recording.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use seatrial_components::Installed;
+use seatrial_core::failure::Failure;
+use seatrial_core::ids::RunId;
+use seatrial_core::pipeline::Pipeline;
+use seatrial_core::plan::{Plan, Selection, Work};
+use seatrial_core::verdict::Verdict;
+use seatrial_engine::{Dispatch, RunFacts, WorkerEnd, dispatch, link};
+use seatrial_protocol::worker::{FromWorker, Hello};
+use seatrial_report::{Json, Look, Reporter, Summary, Terminal};
+use seatrial_store::{Scope, Store};
+use seatrial_worker::{Connection, Held, Machine, Settings, Tools, serve};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::error::CommandError;
+use crate::paths::PathArgs;
+use crate::project::{Project, load, tools_of};
+use crate::recording::{NODES, Recording, history_name};
+use crate::{install, ui};
+
+/// What to run, and how it is shown.
+pub(crate) struct Request<'a> {
+    pub(crate) paths: &'a PathArgs,
+    pub(crate) selection: Selection,
+    pub(crate) params: &'a [(String, String)],
+    pub(crate) format: Format,
+    pub(crate) keep: bool,
+}
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for a person, on standard error; live progress on a terminal
+    Terminal,
+    /// One event a line, on standard output
+    Json,
+}
+
+/// What a run came to.
+pub(crate) struct Ran {
+    pub(crate) run: RunId,
+    pub(crate) verdict: Verdict,
+    pub(crate) summary: Summary,
+    /// Environments that are still there.
+    pub(crate) kept: Vec<Arc<Held>>,
+    /// Keeps what environments need: drop it last.
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) runtime: tokio::runtime::Runtime,
+}
+
+/// Plans and carries out what was asked for.
+pub(crate) fn execute(request: &Request<'_>) -> Result<Ran, CommandError> {
+    let began = Instant::now();
+    let pipeline = load(&request.paths.project)?;
+    let given: Vec<_> = request.params.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let params =
+        seatrial_config::resolve_params(&pipeline, &given).map_err(CommandError::Diagnostics)?;
+    let store = Arc::new(Store::open(request.paths.state()?)?);
+    let lock = store.try_lock_worker()?;
+    let project = Project::open(&request.paths.project, store.clone())?;
+    let plan = project.plan(&pipeline, &request.selection, &params)?;
+    if request.format == Format::Terminal {
+        tell_untracked(&project);
+    }
+    let machine = Arc::new(machine(request.paths, &pipeline, &plan, store.clone())?);
+    let facts = RunFacts {
+        run: RunId::from_uuid(Uuid::now_v7()),
+        began,
+        history: history(&store, &project.name, &plan)?,
+        project: project.name,
+        commit: project.head.commit,
+        dirty: project.head.dirty,
+        keep: request.keep,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let reporter: Box<dyn Reporter + Send> = match request.format {
+        Format::Terminal => Box::new(Terminal::stderr(Look::of_stderr())),
+        Format::Json => Box::new(Json::new(std::io::stdout())),
+    };
+    let run = facts.run;
+    let mut recording = Recording::new(store, run, reporter);
+    let driven = runtime.block_on(drive(machine.clone(), &plan, facts, &mut recording));
+    recording.end();
+    // Whatever is kept now is not this run's any more: the next may begin.
+    drop(lock);
+    let (verdict, kept) = driven?;
+    let summary = recording.summary().clone();
+    Ok(Ran { run, verdict, summary, kept, machine, runtime })
+}
+
+async fn drive(
+    machine: Arc<Machine>,
+    plan: &Plan,
+    facts: RunFacts,
+    recording: &mut Recording,
+) -> Result<(Verdict, Vec<Arc<Held>>), CommandError> {
+    let cancel = cancel_on_signal();
+    let (mut worker_link, WorkerEnd { from_engine, to_engine }) = link();
+    let worker = tokio::spawn(serve(machine, Connection { from_engine, to_engine }));
+    let hello: Hello = match worker_link.receive().await {
+        Some(Ok(FromWorker::Hello(hello))) => hello,
+        _ => return Err(Failure::environment("worker.lost", "the worker said nothing").into()),
+    };
+    let run = Dispatch { plan, facts, worker: hello, cancel };
+    let verdict = dispatch(run, &mut worker_link, recording).await;
+    // The end of the connection is what ends the worker.
+    drop(worker_link);
+    let kept = worker.await.map_err(|panic| {
+        Failure::environment("worker.panicked", format!("the worker panicked: {panic}"))
+    })?;
+    let verdict =
+        verdict.map_err(|error| Failure::environment("run.record", Failure::chain(&error)))?;
+    Ok((verdict, kept))
+}
+
+/// Looks at this machine, and installs what the plan needs and it lacks.
+pub(crate) fn machine(
+    paths: &PathArgs,
+    pipeline: &Pipeline,
+    plan: &Plan,
+    store: Arc<Store>,
+) -> Result<Machine, CommandError> {
+    let needs_cluster = plan.nodes.iter().any(|node| node.poolable());
+    let components: Option<Installed> = match needs_cluster {
+        true => Some(install::ensure(&paths.components()?)?),
+        false => None,
+    };
+    let path = std::env::var("PATH").unwrap_or_default();
+    let bin = components.as_ref().map(|installed| installed.bin.as_path());
+    let tools = Tools::find(&tools_of(pipeline), &path, bin).map_err(|error| error.failure())?;
+    let exe: PathBuf = "/proc/self/exe".into();
+    let settings = Settings { store, components, tools, exe, environments: 1 };
+    Ok(Machine::new(settings).map_err(|error| error.failure())?)
+}
+
+/// Expected and fastest seconds of each node, by history.
+pub(crate) fn history(
+    store: &Store,
+    project: &str,
+    plan: &Plan,
+) -> Result<Vec<(Option<f64>, Option<f64>)>, CommandError> {
+    let known = store.records().expected_all(Scope::Trusted, NODES)?;
+    let of = |name: &str| known.get(&history_name(project, name));
+    Ok(plan
+        .nodes
+        .iter()
+        .map(|node| {
+            // A suite's time is that of its tests, which come and go.
+            let suite = matches!(&node.work, Work::Stage { .. }) && node.suite().is_some();
+            match of(&node.name) {
+                Some(known) => {
+                    let fastest = known.fastest.as_secs_f64();
+                    (Some(known.median.as_secs_f64()), (!suite).then_some(fastest))
+                }
+                None => (None, None),
+            }
+        })
+        .collect())
+}
+
+/// Becomes the reason when somebody presses Ctrl-C or asks this process to
+/// end. The second time, it ends at once: environments end with it.
+fn cancel_on_signal() -> watch::Receiver<Option<String>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (sender, receiver) = watch::channel(None);
+    tokio::spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+            signal(SignalKind::hangup()),
+        ) else {
+            return;
+        };
+        let mut asked = false;
+        loop {
+            let reason = tokio::select! {
+                _ = interrupt.recv() => "interrupted (Ctrl-C)",
+                _ = terminate.recv() => "asked to end (SIGTERM)",
+                _ = hangup.recv() => "the terminal is gone (SIGHUP)",
+            };
+            if asked {
+                std::process::exit(i32::from(seatrial_core::verdict::exit_code::CANCELLED));
+            }
+            asked = true;
+            let _ = sender.send(Some(reason.to_owned()));
+        }
+    });
+    receiver
+}
+
+/// New files are part of what is tested: a person should not wonder why.
+fn tell_untracked(project: &Project) {
+    /// Names that are shown.
+    const SHOWN: usize = 5;
+    let untracked = project.untracked();
+    if untracked.is_empty() {
+        return;
+    }
+    let mut text = untracked.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if untracked.len() > SHOWN {
+        text.push_str(&format!(" and {} more", untracked.len() - SHOWN));
+    }
+    ui::note(&format!("note: included though Git does not track them: {text}"));
+}
+
+/// Values given as `-p name=value`.
+pub(crate) fn parse_param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err("write it as name=value".to_owned()),
+    }
+}

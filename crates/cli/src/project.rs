@@ -1,0 +1,132 @@
+//! The project: its pipeline, its files, its place in the store.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use seatrial_components::Components;
+use seatrial_config::{Known, Loaded};
+use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
+use seatrial_core::name::Name;
+use seatrial_core::pipeline::{InstallAction, Pipeline};
+use seatrial_core::plan::{Facts, Plan, Selection, Sources};
+use seatrial_source::{Head, Patterns, ProjectFiles, WorkTree};
+use seatrial_store::Store;
+
+use crate::error::CommandError;
+use crate::ui;
+
+/// Tools that pipelines name without a warning.
+const TOOLS: &[&str] = &[
+    "cargo", "cc", "gcc", "git", "go", "helm", "java", "kubectl", "make", "mvn", "node", "npm",
+    "python3",
+];
+
+/// Largest pipeline file that is read, and one byte more: the checker refuses
+/// it then, without its being read whole.
+const READ: u64 = (1 << 20) + 1;
+
+/// Reads and checks the pipeline file of a directory. Warnings are shown.
+pub(crate) fn load(dir: &Path) -> Result<Pipeline, CommandError> {
+    use std::io::Read as _;
+    let path = seatrial_config::find(dir).map_err(|d| CommandError::Diagnostics(vec![d]))?;
+    let mut text = Vec::new();
+    std::fs::File::open(&path).and_then(|file| file.take(READ).read_to_end(&mut text)).map_err(
+        |error| {
+            Failure::config("config.unreadable", format!("cannot read {}: {error}", path.display()))
+        },
+    )?;
+    let versions = kubernetes_versions();
+    let versions: Vec<_> = versions.iter().map(String::as_str).collect();
+    let known = Known { kubernetes: &versions, tools: TOOLS };
+    let origin = path.strip_prefix("./").unwrap_or(&path).display().to_string();
+    let Loaded { pipeline, warnings } =
+        seatrial_config::load(&text, &origin, &known).map_err(CommandError::Diagnostics)?;
+    if !warnings.is_empty() {
+        ui::note(&seatrial_config::render(&warnings, ui::style()));
+    }
+    Ok(pipeline)
+}
+
+/// Minor versions of Kubernetes that there are components for.
+pub(crate) fn kubernetes_versions() -> Vec<String> {
+    let components = Components::locked();
+    let kubernetes = components.lock().components.iter().find(|c| c.name == "kubernetes");
+    let minor = |version: &str| {
+        let mut parts = version.trim_start_matches('v').split('.');
+        Some(format!("{}.{}", parts.next()?, parts.next()?))
+    };
+    kubernetes.and_then(|component| minor(&component.version)).into_iter().collect()
+}
+
+/// Every tool that a pipeline names, and those that Seatrial itself uses.
+pub(crate) fn tools_of(pipeline: &Pipeline) -> BTreeSet<Name> {
+    let builds = pipeline.builds.values().flat_map(|build| build.tools.iter());
+    let suites = pipeline.suites.values().flat_map(|suite| suite.tools.iter());
+    let steps = pipeline.environments.values().flat_map(|environment| &environment.install);
+    let steps = steps.flat_map(|step| match &step.action {
+        InstallAction::Run { tools, .. } => tools.as_slice(),
+        InstallAction::Apply(_) => &[],
+    });
+    let own: Name = "kubectl".parse().expect("this is a name");
+    builds.chain(suites).chain(steps).cloned().chain([own]).collect()
+}
+
+/// The files of a project as trees in the store, each set of them made once.
+pub(crate) struct Files {
+    files: ProjectFiles,
+    store: Arc<Store>,
+    trees: RefCell<BTreeMap<Sources, Digest>>,
+}
+
+/// A project that can be planned.
+pub(crate) struct Project {
+    pub(crate) name: String,
+    pub(crate) head: Head,
+    pub(crate) files: Files,
+}
+
+impl Project {
+    /// Looks at the work tree of a directory.
+    pub(crate) fn open(dir: &Path, store: Arc<Store>) -> Result<Self, CommandError> {
+        let tree = WorkTree::open(dir)?;
+        let name = tree.dir().file_name().map(|name| name.to_string_lossy().into_owned());
+        let files = tree.files()?;
+        Ok(Self {
+            name: name.unwrap_or_else(|| "project".to_owned()),
+            head: tree.head()?,
+            files: Files { files, store, trees: RefCell::default() },
+        })
+    }
+
+    /// Plans what `selection` asks for.
+    pub(crate) fn plan(
+        &self,
+        pipeline: &Pipeline,
+        selection: &Selection,
+        params: &BTreeMap<Name, String>,
+    ) -> Result<Plan, CommandError> {
+        let trees = |sources: &Sources| self.files.tree(sources);
+        Ok(Plan::new(pipeline, selection, &Facts { trees: &trees, params })?)
+    }
+
+    /// New files that are part of what is tested though Git does not know them.
+    pub(crate) fn untracked(&self) -> Vec<&str> {
+        self.files.files.untracked().collect()
+    }
+}
+
+impl Files {
+    fn tree(&self, sources: &Sources) -> Result<Digest, Failure> {
+        if let Some(tree) = self.trees.borrow().get(sources) {
+            return Ok(*tree);
+        }
+        let include = Patterns::new(&sources.0)?;
+        let exclude = Patterns::new(&[] as &[&str])?;
+        let snapshot = self.files.snapshot(&include, &exclude, &self.store)?;
+        self.trees.borrow_mut().insert(sources.clone(), snapshot.tree);
+        Ok(snapshot.tree)
+    }
+}

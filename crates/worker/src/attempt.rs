@@ -1,0 +1,135 @@
+//! One attempt: what it says to the engine, and how it is stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use seatrial_core::failure::Failure;
+use seatrial_core::ids::{AttemptId, Epoch, RunId};
+use seatrial_core::name::Name;
+use seatrial_core::step::Step;
+use seatrial_protocol::worker::{AttemptEvent, FromWorker, encode};
+use seatrial_store::Store;
+use seatrial_store::log::LogKey;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes of output that are kept of one stream of an attempt.
+const LOG_CAP: u64 = 64 << 20;
+
+/// What an attempt has of the world besides its order. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Attempt {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    run: RunId,
+    id: AttemptId,
+    epoch: Epoch,
+    began: Instant,
+    seq: AtomicU64,
+    cancel: CancellationToken,
+    to_engine: mpsc::Sender<Vec<u8>>,
+    store: Arc<Store>,
+}
+
+impl Attempt {
+    pub(crate) fn new(
+        run: RunId,
+        id: AttemptId,
+        epoch: Epoch,
+        to_engine: mpsc::Sender<Vec<u8>>,
+        store: Arc<Store>,
+    ) -> Self {
+        let inner = Inner {
+            run,
+            id,
+            epoch,
+            began: Instant::now(),
+            seq: AtomicU64::new(0),
+            cancel: CancellationToken::new(),
+            to_engine,
+            store,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn id(&self) -> AttemptId {
+        self.inner.id
+    }
+
+    /// Is cancelled when the engine wants this attempt to stop.
+    pub(crate) fn cancel(&self) -> &CancellationToken {
+        &self.inner.cancel
+    }
+
+    /// Says that something happened.
+    pub(crate) async fn event(&self, event: AttemptEvent) {
+        // The error says only that the engine is gone; `serve` notices that.
+        let _ = self.inner.to_engine.send(self.frame(event)).await;
+    }
+
+    /// Says that something happened, from a thread that may block.
+    pub(crate) fn event_blocking(&self, event: AttemptEvent) {
+        let _ = self.inner.to_engine.blocking_send(self.frame(event));
+    }
+
+    /// Says how far it is. Dropped when the engine is busy: the next will do.
+    pub(crate) fn progress(&self, text: impl Into<String>, fraction: Option<(u64, u64)>) {
+        let event = AttemptEvent::Progress { text: text.into(), fraction };
+        let _ = self.inner.to_engine.try_send(self.frame(event));
+    }
+
+    /// Says what part of its time went where.
+    pub(crate) async fn span(&self, step: Step, name: &str, start: Instant, end: Instant) {
+        let since = |at: Instant| micros(at.saturating_duration_since(self.inner.began));
+        let (start_us, end_us) = (since(start), since(end));
+        self.event(AttemptEvent::Span { step, name: name.to_owned(), start_us, end_us }).await;
+    }
+
+    /// A log stream of this attempt that bytes can be appended to.
+    pub(crate) fn log(&self, stream: Name) -> LogWriter {
+        LogWriter { attempt: self.clone(), stream, offset: 0 }
+    }
+
+    fn frame(&self, event: AttemptEvent) -> Vec<u8> {
+        let inner = &self.inner;
+        // Frames of one attempt may be sent by several threads; the number
+        // only has to be unique and roughly rising.
+        let seq = inner.seq.fetch_add(1, Ordering::Relaxed);
+        encode(&FromWorker::Event { attempt: inner.id, epoch: inner.epoch, seq, event })
+    }
+}
+
+/// Appends what a command writes to the log of its attempt.
+pub(crate) struct LogWriter {
+    attempt: Attempt,
+    stream: Name,
+    offset: u64,
+}
+
+impl LogWriter {
+    /// Appends bytes. A log that cannot be written is told once and does not
+    /// stop the work it is about.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        let inner = &self.attempt.inner;
+        let key = LogKey { run: inner.run, attempt: inner.id, stream: &self.stream };
+        match inner.store.append_log(key, self.offset, bytes, LOG_CAP) {
+            Ok(appended) => self.offset = appended.next,
+            Err(error) => {
+                tracing::warn!(error = %Failure::chain(&error), "a log cannot be written")
+            }
+        }
+    }
+}
+
+/// A name that is written in the program.
+pub(crate) fn name(text: &'static str) -> Name {
+    text.parse().expect("names in the program are names")
+}
+
+/// Microseconds, as the protocol counts.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,294 @@
+//! Environments that this worker holds: booted, with a registry that answers
+//! inside, and clients for what is done to them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use seatrial_cluster::layout::{FABRIC, REGISTRY_PORT};
+use seatrial_cluster::{BootSpec, ClusterSpec, Environment, Event, What};
+use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
+use seatrial_core::name::Name;
+use seatrial_core::stage::{Boot, SessionImage};
+use seatrial_core::step::Step;
+use seatrial_deploy::Cluster;
+use seatrial_oci::{Catalog, Registry};
+use seatrial_protocol::event::Usage;
+use seatrial_sandbox::action::{Network, Status};
+use seatrial_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::Attempt;
+use crate::machine::Machine;
+use crate::suite::Target;
+
+/// How long a boot may take: many times what it takes on a busy machine.
+const BOOT: Duration = Duration::from_secs(120);
+
+/// Where volumes of the default storage class are on a node.
+const VOLUMES: &str = "/var/lib/seatrial/volumes";
+
+/// An environment that this worker holds.
+pub struct Held {
+    name: Name,
+    /// Taken when it is shut down.
+    environment: Mutex<Option<Environment>>,
+    clusters: Vec<(Name, Cluster)>,
+    main: Inside,
+    kubeconfigs: BTreeMap<Name, String>,
+    catalog: Catalog,
+    /// Stops when it is dropped.
+    _registry: Registry,
+    replaced: Mutex<BTreeMap<String, Digest>>,
+    health: Arc<Health>,
+    /// Ends the provisioners of volumes.
+    tasks: CancellationToken,
+}
+
+/// What a process inside needs of the first cluster.
+struct Inside {
+    network: PathBuf,
+    kubeconfig: String,
+    resolv_conf: String,
+}
+
+/// Whether the environment's components live.
+#[derive(Default)]
+struct Health {
+    broken: CancellationToken,
+    cause: OnceLock<Failure>,
+}
+
+/// Boots an environment.
+pub(crate) async fn boot(
+    machine: &Arc<Machine>,
+    attempt: &Attempt,
+    boot: &Boot,
+) -> Result<Held, Failure> {
+    let began = Instant::now();
+    let components = machine.components()?;
+    let health = Arc::new(Health::default());
+    let spec = BootSpec {
+        id: format!("{}-{}", boot.environment, attempt.id().short()),
+        exe: machine.exe().to_owned(),
+        components: seatrial_cluster::Components {
+            bin: components.bin.clone(),
+            cni: components.cni.clone(),
+        },
+        clusters: boot
+            .clusters
+            .iter()
+            .map(|cluster| ClusterSpec {
+                name: cluster.name.clone(),
+                nodes: cluster.nodes,
+                resources: cluster.resources,
+            })
+            .collect(),
+        within: BOOT,
+    };
+    let on_event = {
+        let (attempt, health) = (attempt.clone(), health.clone());
+        move |event: Event| match &event.what {
+            What::ComponentDied { name, node, status, log_tail } => {
+                health.died(name, node, *status, log_tail);
+            }
+            what => attempt.progress(progress_of(what), None),
+        }
+    };
+    let environment = Environment::boot(machine.owner(), spec, Arc::new(on_event))
+        .await
+        .map_err(|error| error.failure())?;
+    attempt.span(Step::ClusterSetup, "boot", began, Instant::now()).await;
+
+    let catalog = Catalog::new();
+    let tasks = CancellationToken::new();
+    let listener = environment
+        .listen(SocketAddrV4::new(FABRIC, REGISTRY_PORT))
+        .map_err(|error| error.failure())?;
+    let store = machine.store().as_ref().clone();
+    let registry = seatrial_oci::serve(listener, catalog.clone(), store);
+
+    let mut clusters = Vec::new();
+    let mut kubeconfigs = BTreeMap::new();
+    for cluster in &boot.clusters {
+        let kubeconfig =
+            environment.kubeconfig(&cluster.name).ok_or_else(|| unknown(&cluster.name))?;
+        let client = seatrial_deploy::connect(&kubeconfig).await;
+        let client = client
+            .map_err(|error| Failure::environment("cluster.unreachable", Failure::chain(&error)))?;
+        let provisioned = client.clone();
+        tokio::spawn(tasks.clone().run_until_cancelled_owned(async move {
+            seatrial_deploy::provision_volumes(&provisioned, VOLUMES, &|_| Ok(())).await;
+        }));
+        kubeconfigs.insert(cluster.name.clone(), kubeconfig);
+        clusters.push((cluster.name.clone(), client));
+    }
+    let first = boot.clusters.first().map(|cluster| &cluster.name);
+    let main = first.and_then(|name| {
+        Some(Inside {
+            network: environment.network_path(name)?.to_owned(),
+            kubeconfig: environment.kubeconfig_inside(name)?,
+            resolv_conf: environment.resolv_conf(name)?,
+        })
+    });
+    let main =
+        main.ok_or_else(|| Failure::config("worker.no_cluster", "the environment has no cluster"))?;
+    Ok(Held {
+        name: boot.environment.clone(),
+        environment: Mutex::new(Some(environment)),
+        clusters,
+        main,
+        kubeconfigs,
+        catalog,
+        _registry: registry,
+        replaced: Mutex::default(),
+        health,
+        tasks,
+    })
+}
+
+impl Held {
+    /// Its name in the pipeline.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// A kubeconfig of each cluster that works on this machine.
+    #[must_use]
+    pub fn kubeconfigs(&self) -> &BTreeMap<Name, String> {
+        &self.kubeconfigs
+    }
+
+    /// Ends it and waits until it is gone.
+    ///
+    /// # Errors
+    /// When something of it cannot be removed.
+    pub async fn shutdown(&self) -> Result<(), Failure> {
+        self.tasks.cancel();
+        let environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match environment {
+            Some(environment) => environment.shutdown().await.map_err(|error| error.failure()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends when a component of it dies, with what that says.
+    pub async fn until_broken(&self) -> Failure {
+        self.health.broken.cancelled().await;
+        self.broken().unwrap_or_else(|| {
+            Failure::environment("cluster.component_died", "a component of the cluster ended")
+        })
+    }
+
+    pub(crate) fn broken(&self) -> Option<Failure> {
+        self.health.cause.get().cloned()
+    }
+
+    /// Lets the registry answer with these images from now on.
+    pub(crate) fn answer_with(
+        &self,
+        store: &Store,
+        images: &BTreeMap<Name, SessionImage<Digest>>,
+    ) -> Result<(), Failure> {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, session_image) in images {
+            let digest = session_image.image;
+            self.catalog.declare(name.as_str(), &session_image.replaces);
+            self.catalog.built(name.as_str(), digest, store)?;
+            replaced.insert(format!("seatrial.local/{name}"), digest);
+            replaced.extend(session_image.replaces.iter().map(|name| (name.clone(), digest)));
+        }
+        Ok(())
+    }
+
+    /// Images that somebody asked the registry for and that nothing built.
+    pub(crate) fn missed_images(&self) -> Vec<String> {
+        let misses = self.catalog.misses().into_iter();
+        misses.map(|miss| format!("{}:{}", miss.name, miss.reference)).collect()
+    }
+
+    /// Names of images, and the digest that containers with them must run.
+    pub(crate) fn replaced(&self) -> BTreeMap<String, Digest> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How an install step names an image: by the name that its manifests know.
+    pub(crate) fn reference(&self, name: &Name, image: &SessionImage<Digest>) -> String {
+        let known = image.replaces.first().cloned();
+        let known = known.unwrap_or_else(|| format!("seatrial.local/{name}"));
+        format!("{known}@{}", image.image)
+    }
+
+    pub(crate) fn cluster(&self, name: &Name) -> Result<&Cluster, Failure> {
+        let found = self.clusters.iter().find(|(known, _)| known == name);
+        found.map(|(_, cluster)| cluster).ok_or_else(|| unknown(name))
+    }
+
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &Cluster> {
+        self.clusters.iter().map(|(_, cluster)| cluster)
+    }
+
+    pub(crate) fn named_clusters(&self) -> impl Iterator<Item = (&Name, &Cluster)> {
+        self.clusters.iter().map(|(name, cluster)| (name, cluster))
+    }
+
+    /// What tests and install steps see of it.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            network: Network::Join(self.main.network.clone()),
+            kubeconfig: self.main.kubeconfig.clone(),
+            resolv_conf: self.main.resolv_conf.clone(),
+            broken: self.health.broken.clone(),
+        }
+    }
+
+    /// What it has used so far.
+    pub(crate) fn usage(&self) -> Usage {
+        let environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(environment) = environment.as_ref() else { return Usage::default() };
+        let usage = environment.usage();
+        Usage { core_us: usage.core_us, memory_peak: usage.memory_peak }
+    }
+
+    /// The end of what each component wrote.
+    pub(crate) fn component_logs(&self) -> Vec<(String, String)> {
+        let environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner);
+        environment.as_ref().map(Environment::component_logs).unwrap_or_default()
+    }
+}
+
+impl Health {
+    fn died(&self, name: &str, node: &str, status: Status, log_tail: &str) {
+        let how = match status {
+            Status::Code(code) => format!("exit code {code}"),
+            Status::Signal(signal) => format!("signal {signal}"),
+        };
+        let message = format!("{name} of node {node} ended by itself ({how})");
+        let failure = Failure::environment("cluster.component_died", message).detail(log_tail);
+        // Only the first death is a cause; others follow from it.
+        let _ = self.cause.set(failure);
+        self.broken.cancel();
+    }
+}
+
+fn unknown(cluster: &Name) -> Failure {
+    let message = format!("the environment has no cluster `{cluster}`");
+    Failure::config("worker.no_cluster", message)
+}
+
+fn progress_of(what: &What) -> String {
+    match what {
+        What::SetUp => "namespaces and keys are there".to_owned(),
+        What::RuntimeAnswers { node } => format!("containerd answers on {node}"),
+        What::ApiServes { cluster } => format!("the API of {cluster} serves"),
+        What::NodeReady { node } => format!("{node} is ready"),
+        What::AccountExists { .. } => "pods can be created".to_owned(),
+        What::DnsAnswers { .. } => "DNS answers".to_owned(),
+        What::Served => "served".to_owned(),
+        What::ComponentDied { name, .. } => format!("{name} ended"),
+    }
+}

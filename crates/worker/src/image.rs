@@ -1,0 +1,34 @@
+//! Puts images together.
+
+use std::time::Instant;
+
+use seatrial_core::action::{ImageAction, ImageBase};
+use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
+use seatrial_oci::Pull;
+use seatrial_protocol::event::Usage;
+
+use crate::action::Made;
+use crate::attempt::{Attempt, micros};
+use crate::machine::Machine;
+
+/// Makes an image, pulling its base when that is not in the store yet.
+pub(crate) fn make(
+    machine: &Machine,
+    attempt: &Attempt,
+    action: ImageAction<Digest>,
+) -> Result<Made, Failure> {
+    let store = machine.store();
+    let platform = &machine.hello().platform.name;
+    let began = Instant::now();
+    if let ImageBase::Registry { name, digest } = &action.base
+        && !store.has_blob(*digest)
+    {
+        attempt.progress(format!("pulling {name}"), None);
+        seatrial_oci::pull(store, Pull { name, digest: *digest, platform })?;
+    }
+    let image = seatrial_oci::assemble(store, &action, platform)?;
+    // It is hashing and copying on this thread: its time is its core time.
+    let usage = Usage { core_us: micros(began.elapsed()), memory_peak: 0 };
+    Ok(Made { outputs: image.outputs(), usage })
+}

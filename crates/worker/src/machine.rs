@@ -1,0 +1,189 @@
+//! The machine that a worker owns: its store, its components, its tools, and
+//! the user that commands run as.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use seatrial_components::Installed;
+use seatrial_core::action::Platform;
+use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
+use seatrial_protocol::VERSION;
+use seatrial_protocol::worker::Hello;
+use seatrial_sandbox::action::NOBODY;
+use seatrial_sandbox::owner::{Owner, sweep};
+use seatrial_store::Store;
+
+use crate::tools::Tools;
+
+/// What a worker is given.
+pub struct Settings {
+    /// The store.
+    pub store: Arc<Store>,
+    /// Kubernetes and friends; `None`: nothing that needs a cluster can be
+    /// done.
+    pub components: Option<Installed>,
+    /// Tools of the machine and of the components.
+    pub tools: Tools,
+    /// An executable that calls `seatrial_sandbox::enter_if_asked` first.
+    pub exe: PathBuf,
+    /// Environments that there may be at once.
+    pub environments: u32,
+}
+
+/// A machine that can do what a worker is asked for.
+pub struct Machine {
+    settings: Settings,
+    owner: Owner,
+    uid: u32,
+    gid: u32,
+    platform: Platform,
+    cores: u32,
+    memory: u64,
+}
+
+/// Why this machine cannot be a worker.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The process lacks privileges.
+    #[error("environments and sandboxes need root on this machine")]
+    NotRoot,
+    /// What runs apart cannot be owned: mostly, control groups are missing.
+    #[error("nothing can be run apart on this machine")]
+    Sandbox(#[source] seatrial_sandbox::Error),
+    /// The machine cannot be read.
+    #[error("cannot read {0}")]
+    Read(&'static str, #[source] std::io::Error),
+}
+
+impl MachineError {
+    /// As it ends a command.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let failure = Failure::environment("sandbox.unavailable", Failure::chain(self));
+        match self {
+            Self::NotRoot => failure.hint(
+                "run it with sudo: builds and tests run as your user, \
+                only what needs it as root",
+            ),
+            Self::Sandbox(_) | Self::Read(..) => failure.hint("`seatrial doctor` tells more"),
+        }
+    }
+}
+
+impl Machine {
+    /// Looks at the machine.
+    ///
+    /// # Errors
+    /// When it cannot be a worker.
+    pub fn new(settings: Settings) -> Result<Self, MachineError> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(MachineError::NotRoot);
+        }
+        let state = settings.store.dir();
+        for dead in sweep(state).map_err(MachineError::Sandbox)? {
+            tracing::info!(owner = dead, "what a dead process left was removed");
+        }
+        let owner = Owner::register(state).map_err(MachineError::Sandbox)?;
+        let (uid, gid) = command_user();
+        let platform = platform(&settings.tools);
+        let cores = std::thread::available_parallelism()
+            .map_err(|source| MachineError::Read("the number of cores", source))?;
+        let meminfo = std::fs::read_to_string("/proc/meminfo")
+            .map_err(|source| MachineError::Read("/proc/meminfo", source))?;
+        Ok(Self {
+            settings,
+            owner,
+            uid,
+            gid,
+            platform,
+            cores: u32::try_from(cores.get()).unwrap_or(u32::MAX),
+            memory: total_memory(&meminfo),
+        })
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn hello(&self) -> Hello {
+        Hello {
+            version: VERSION,
+            platform: self.platform.clone(),
+            cores: self.cores,
+            memory: self.memory,
+            environments: self.settings.environments,
+        }
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.settings.store
+    }
+
+    pub(crate) fn tools(&self) -> &Tools {
+        &self.settings.tools
+    }
+
+    pub(crate) fn exe(&self) -> &Path {
+        &self.settings.exe
+    }
+
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// The user and group that commands run as.
+    pub(crate) fn user(&self) -> (u32, u32) {
+        (self.uid, self.gid)
+    }
+
+    pub(crate) fn components(&self) -> Result<&Installed, Failure> {
+        self.settings.components.as_ref().ok_or_else(|| {
+            Failure::environment("components.missing", "Kubernetes is not installed")
+                .hint("run `seatrial components install`")
+        })
+    }
+}
+
+/// What keys say of this machine, with these tools.
+#[must_use]
+pub fn platform(tools: &Tools) -> Platform {
+    Platform {
+        name: format!("{}/{}", std::env::consts::OS, arch()),
+        base: base_fingerprint(),
+        tools: tools.identities(),
+    }
+}
+
+/// Commands run as the user who called sudo, else as nobody: never as root.
+fn command_user() -> (u32, u32) {
+    let of = |name: &str| {
+        // Only a number that is no root counts; whoever can set these
+        // variables for a root process is root already.
+        std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok()).filter(|id| *id != 0)
+    };
+    match (of("SUDO_UID"), of("SUDO_GID")) {
+        (Some(uid), Some(gid)) => (uid, gid),
+        _ => (NOBODY, NOBODY),
+    }
+}
+
+/// What identifies the programs and libraries below `/usr` that every command
+/// sees: the package database where there is one, else the C library.
+fn base_fingerprint() -> String {
+    let database = ["/var/lib/dpkg/status", "/lib/apk/db/installed", "/var/lib/rpm/rpmdb.sqlite"];
+    let of = |path: &&str| std::fs::read(path).ok().map(|bytes| Digest::of(bytes).short());
+    database.iter().find_map(of).unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn total_memory(meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0).saturating_mul(1024)
+}

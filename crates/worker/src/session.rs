@@ -1,0 +1,138 @@
+//! Sessions: what is done with a leased environment, from boot to drop.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
+use seatrial_core::ids::SessionId;
+use seatrial_core::stage::Stage;
+use seatrial_protocol::event::Usage;
+
+use crate::attempt::Attempt;
+use crate::environment::{self, Held};
+use crate::machine::Machine;
+use crate::serve::Done;
+use crate::{evidence, install, suite};
+
+/// The sessions of one connection.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    open: Mutex<HashMap<SessionId, Arc<Held>>>,
+    kept: Mutex<Vec<Arc<Held>>>,
+}
+
+impl Sessions {
+    fn get(&self, id: SessionId) -> Result<Arc<Held>, Failure> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(&id).cloned().ok_or_else(|| {
+            Failure::environment("worker.no_session", format!("there is no session {id} here"))
+        })
+    }
+
+    fn insert(&self, id: SessionId, held: Arc<Held>) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id, held);
+    }
+
+    fn take(&self, id: SessionId) -> Option<Arc<Held>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    }
+
+    /// Drops every environment that is not kept, and hands over those that are.
+    pub(crate) async fn end(&self) -> Vec<Arc<Held>> {
+        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
+        for held in open.into_values() {
+            if let Err(failure) = held.shutdown().await {
+                tracing::error!(%failure, "an environment could not be dropped whole");
+            }
+        }
+        std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Carries out one stage of a session.
+pub(crate) async fn carry_out(
+    machine: &Arc<Machine>,
+    sessions: &Sessions,
+    attempt: &Attempt,
+    id: SessionId,
+    stage: Stage<Digest>,
+    keep: bool,
+) -> Result<Done, Failure> {
+    match stage {
+        Stage::Boot(boot) => {
+            let booting = environment::boot(machine, attempt, &boot);
+            let held = tokio::select! {
+                held = booting => held?,
+                () = attempt.cancel().cancelled() => return Err(stopped()),
+            };
+            let usage = held.usage();
+            sessions.insert(id, Arc::new(held));
+            Ok(Done::well(usage))
+        }
+        Stage::Install(order) => {
+            let held = sessions.get(id)?;
+            let before = held.usage();
+            let done =
+                guarded(attempt, &held, install::run(machine, attempt, &held, order)).await?;
+            Ok(Done { usage: since(held.usage(), before, done.usage), ..done })
+        }
+        Stage::Suite(order) => {
+            let held = sessions.get(id)?;
+            let before = held.usage();
+            let target = held.target();
+            // Not guarded: a suite that is cut short still has results to tell,
+            // and stops by itself when its environment broke.
+            let done = suite::run(machine, attempt, Some(target), *order).await;
+            if let Some(failure) = held.broken() {
+                return Err(failure);
+            }
+            let done = done?;
+            guarded(attempt, &held, install::prove_images(&held)).await?;
+            Ok(Done { usage: since(held.usage(), before, done.usage), ..done })
+        }
+        Stage::Evidence => {
+            let held = sessions.get(id)?;
+            evidence::collect(machine, attempt, &held).await
+        }
+        Stage::Drop => {
+            let Some(held) = sessions.take(id) else { return Ok(Done::well(Usage::default())) };
+            if keep && held.broken().is_none() {
+                sessions.kept.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+            } else {
+                held.shutdown().await?;
+            }
+            Ok(Done::well(Usage::default()))
+        }
+    }
+}
+
+/// Lets work in an environment end early when the attempt is cancelled or a
+/// component of the environment dies.
+async fn guarded<T>(
+    attempt: &Attempt,
+    held: &Held,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        result = work => match held.broken() {
+            // What failed in a broken environment failed because of it.
+            Some(failure) if result.is_err() => Err(failure),
+            _ => result,
+        },
+        () = attempt.cancel().cancelled() => Err(stopped()),
+        failure = held.until_broken() => Err(failure),
+    }
+}
+
+fn stopped() -> Failure {
+    Failure::environment("run.cancelled", "the work was stopped")
+}
+
+/// What an environment used since `before`, and what was used beside it.
+fn since(now: Usage, before: Usage, beside: Usage) -> Usage {
+    Usage {
+        core_us: now.core_us.saturating_sub(before.core_us) + beside.core_us,
+        memory_peak: now.memory_peak.max(beside.memory_peak),
+    }
+}
