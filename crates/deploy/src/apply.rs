@@ -41,7 +41,8 @@ pub struct ApplyOptions {
     /// When to give up what may still succeed.
     pub deadline: Instant,
     /// How long a kind or namespace that none of the objects makes is waited
-    /// for: a program that was started by an earlier step may make it.
+    /// for (a program that was started by an earlier step may make it), and how
+    /// long an internal error of the API server is.
     pub patience: Duration,
 }
 
@@ -137,7 +138,8 @@ pub async fn apply(
         let now = Instant::now();
         let impatient = *patience_ends.get_or_insert(now + options.patience) <= now;
         let hopeless = |problem: &Problem| {
-            !problem.cause.may_pass() || (impatient && !defined.covers(problem))
+            let covered = defined.covers(problem);
+            !problem.cause.may_pass() || (!covered && (impatient || is_misspelt(problem)))
         };
         if now >= options.deadline || problems.iter().any(hopeless) {
             return Err(ApplyError::new(problems, started.elapsed().as_secs()));
@@ -186,8 +188,8 @@ impl Defined {
         defined
     }
 
-    /// Whether one of the objects makes what `problem` lacks, or whether it
-    /// lacks something else than a kind or namespace.
+    /// Whether `problem` is worth waiting for until the deadline: one of the
+    /// objects makes the kind or namespace that it lacks, or it lacks neither.
     fn covers(&self, problem: &Problem) -> bool {
         let id = &problem.id;
         match problem.cause {
@@ -199,9 +201,17 @@ impl Defined {
             Cause::NoNamespace => {
                 id.namespace.as_ref().is_some_and(|name| self.namespaces.contains(name))
             }
+            // It passes soon or not at all.
+            Cause::Internal => false,
             _ => true,
         }
     }
+}
+
+/// Whether nobody can make the kind that is unknown: the groups without a dot
+/// are the API server's own.
+fn is_misspelt(problem: &Problem) -> bool {
+    problem.cause == Cause::UnknownKind && !problem.id.group().contains('.')
 }
 
 /// The known kinds, asked for again when one of `batch` is not among them. An

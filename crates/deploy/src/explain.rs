@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{Api, ListParams, LogParams};
-use seatrial_core::failure::Failure;
+use seatrial_core::failure::{Failure, Fault};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
@@ -101,12 +101,9 @@ fn verdict(items: &[&JudgedItem], seconds: u64) -> Failure {
     if let Some((pod, trouble)) = first.over.and_then(|place| first.troubles.get(place)) {
         let message =
             format!("{object} cannot become ready: {}{others}", trouble_line(pod, trouble));
-        let code = trouble.kind.code();
-        let failure = match trouble.kind {
-            TroubleKind::ImagePull | TroubleKind::Unschedulable => {
-                Failure::environment(code, message)
-            }
-            _ => Failure::product(code, message),
+        let failure = match fault(trouble.kind) {
+            Fault::Environment => Failure::environment(trouble.kind.code(), message),
+            _ => Failure::product(trouble.kind.code(), message),
         };
         return match hint(trouble.kind) {
             Some(hint) => failure.hint(hint),
@@ -130,6 +127,14 @@ fn verdict(items: &[&JudgedItem], seconds: u64) -> Failure {
             Failure::product("deploy.not_ready", message)
         }
         Readiness::Ready => Failure::environment("deploy.not_ready", "it is ready"),
+    }
+}
+
+/// Whose fault a trouble of a pod is.
+fn fault(kind: TroubleKind) -> Fault {
+    match kind {
+        TroubleKind::ImagePull | TroubleKind::Unschedulable => Fault::Environment,
+        _ => Fault::Product,
     }
 }
 
@@ -157,7 +162,7 @@ fn trouble_line(pod: &str, trouble: &Trouble) -> String {
 
 fn in_pod(trouble: &Trouble) -> String {
     let what = match trouble.kind {
-        TroubleKind::ImageName => "its image name cannot be used",
+        TroubleKind::ImageName => "its image cannot be used",
         TroubleKind::ImageNotFound => "its image does not exist",
         TroubleKind::ImagePull => "its image cannot be pulled",
         TroubleKind::Crash => "it ends again and again",

@@ -7,7 +7,7 @@
 //!   is not there: at once.
 //! - An image that the registry does not have: at the second failed pull, some
 //!   10 s after the first. One answer may be a registry that is only starting.
-//! - Any other failed pull: at the fourth, some 70 s after the first.
+//! - Any other failed pull: at the third, some 40 s after the first.
 //! - A container that keeps dying: when it waits for its next start after
 //!   [`RESTARTS`] restarts, some 30 s after the first. Programs that die until
 //!   their database answers are common.
@@ -28,7 +28,7 @@ pub(crate) const RESTARTS: i64 = 3;
 pub(crate) const STANDING: Duration = Duration::from_secs(20);
 /// Failed pulls after which an image is given up.
 const PULLS_NOT_FOUND: u32 = 2;
-const PULLS_OTHER: u32 = 4;
+const PULLS_OTHER: u32 = 3;
 
 /// What is wrong with one pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +160,10 @@ fn container_trouble(status: &Value) -> Option<Trouble> {
         "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable" => {
             TroubleKind::ImagePull
         }
+        // It waits because it never started: no program, no right to run it.
+        "CrashLoopBackOff" if never_started(status.pointer("/lastState/terminated")) => {
+            TroubleKind::Container
+        }
         "CrashLoopBackOff" => TroubleKind::Crash,
         "CreateContainerConfigError"
         | "CreateContainerError"
@@ -172,9 +176,12 @@ fn container_trouble(status: &Value) -> Option<Trouble> {
             if number(ended, "/exitCode", 0) == 0 {
                 return None;
             }
-            let (container, said) = (text(status, "/name"), ending(ended));
-            let container = Some(container.to_owned());
-            return Some(Trouble { container, kind: TroubleKind::Crash, said });
+            let kind = match never_started(Some(ended)) {
+                true => TroubleKind::Container,
+                false => TroubleKind::Crash,
+            };
+            let container = Some(text(status, "/name").to_owned());
+            return Some(Trouble { container, kind, said: ending(ended) });
         }
     };
     let said = match status.pointer("/lastState/terminated") {
@@ -183,9 +190,17 @@ fn container_trouble(status: &Value) -> Option<Trouble> {
             let times = if restarts == 1 { "once" } else { &format!("{restarts} times") };
             format!("restarted {times}, {}", ending(ended))
         }
+        Some(ended) if never_started(Some(ended)) => said(ended),
         _ => said(waiting),
     };
     Some(Trouble { container: Some(text(status, "/name").to_owned()), kind, said })
+}
+
+/// Whether a container ended without having started, as containerd (`StartError`)
+/// and kubelet (`ContainerCannotRun`) call it.
+fn never_started(terminated: Option<&Value>) -> bool {
+    let reason = terminated.map_or("", |terminated| text(terminated, "/reason"));
+    matches!(reason, "StartError" | "ContainerCannotRun")
 }
 
 /// How a container ended: `exit code 1 (Error)`, `killed by signal 9 (OOMKilled)`.

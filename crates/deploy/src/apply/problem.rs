@@ -38,6 +38,8 @@ pub enum Cause {
     /// Something that makes it possible is not there yet: the service account
     /// of a pod, the end of a namespace of the same name, another writer.
     NotYet,
+    /// The API server says that something went wrong in it.
+    Internal,
     /// The API server does not answer, or not as one.
     Unavailable,
 }
@@ -52,6 +54,7 @@ impl Cause {
             | Self::NoNamespace
             | Self::Webhook
             | Self::NotYet
+            | Self::Internal
             | Self::Unavailable => true,
         }
     }
@@ -67,6 +70,7 @@ impl Cause {
             Self::NotEstablished => "deploy.not_established",
             Self::Webhook => "deploy.webhook",
             Self::NotYet => "deploy.not_yet",
+            Self::Internal => "deploy.api_error",
             Self::Unavailable => "deploy.api_unavailable",
         }
     }
@@ -100,6 +104,12 @@ fn classify_status(status: &Status) -> Cause {
     if message.contains("error looking up service account") {
         return Cause::NotYet;
     }
+    // The code of these is 500 although the object is at fault: an unknown or
+    // repeated field, a value of another type (apimachinery, pkg/util/managedfields).
+    let untyped = ["failed to create typed patch object", "failed to convert new object"];
+    if untyped.iter().any(|words| message.contains(words)) {
+        return Cause::Invalid;
+    }
     let kind = status.details.as_ref().map_or("", |details| details.kind.as_str());
     match status.code {
         404 if kind == "namespaces" => Cause::NoNamespace,
@@ -109,7 +119,8 @@ fn classify_status(status: &Status) -> Cause {
         403 if message.contains("because it is being terminated") => Cause::NotYet,
         409 => Cause::NotYet,
         403 => Cause::Denied,
-        401 | 429 | 500.. => Cause::Unavailable,
+        500 => Cause::Internal,
+        401 | 429 | 501.. => Cause::Unavailable,
         _ => Cause::Invalid,
     }
 }
@@ -178,7 +189,7 @@ impl From<ApplyError> for Failure {
     fn from(error: ApplyError) -> Self {
         let cause = error.problems.first().map_or(Cause::Unavailable, |problem| problem.cause);
         let fault = match cause {
-            Cause::Unavailable => Fault::Environment,
+            Cause::Internal | Cause::Unavailable => Fault::Environment,
             _ => Fault::Product,
         };
         let failure = match fault {
@@ -255,6 +266,14 @@ mod tests {
             (409, "the object has been modified", "", Cause::NotYet),
             (422, r#"Service "a" is invalid: spec.ports: Required value"#, "", Cause::Invalid),
             (400, r#".spec.replicsa: field not declared in schema"#, "", Cause::Invalid),
+            (
+                500,
+                "failed to create typed patch object (shop/a; apps/v1, Kind=Deployment): \
+                 .spec.replicsa: field not declared in schema",
+                "",
+                Cause::Invalid,
+            ),
+            (500, "Internal error occurred: etcdserver: leader changed", "", Cause::Internal),
             (413, "request entity too large", "", Cause::Invalid),
             (429, "too many requests", "", Cause::Unavailable),
             (503, "apiserver is shutting down", "", Cause::Unavailable),

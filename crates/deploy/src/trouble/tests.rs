@@ -84,6 +84,13 @@ fn what_is_said_has_the_last_end_of_a_container() {
     pod["status"]["containerStatuses"][0]["lastState"] =
         json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
     assert_eq!(troubles(&pod)[0].said, "restarted 3 times, killed by signal 9 (OOMKilled)");
+    // A program that is not there is the same trouble between two starts and after one.
+    let never = json!({ "exitCode": 128, "reason": "StartError", "message": "no such file" });
+    pod["status"]["containerStatuses"][0]["lastState"] = json!({ "terminated": never });
+    assert_eq!(troubles(&pod)[0].kind, TroubleKind::Container);
+    assert_eq!(troubles(&pod)[0].said, "StartError: no such file");
+    pod["status"]["containerStatuses"][0]["state"] = json!({ "terminated": never });
+    assert_eq!(troubles(&pod)[0].kind, TroubleKind::Container);
     pod["status"] = json!({ "initContainerStatuses": [{
         "name": "setup",
         "state": { "terminated": { "exitCode": 2, "reason": "Error", "message": "no\n" } },
