@@ -8,11 +8,13 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchP
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
 use kube::{Client, Config};
+use seatrial_core::failure::Failure;
 use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::layout::{ClusterAt, NodeAt};
 use crate::processes::{Seen, poll};
+use crate::storage;
 
 /// Name under which our objects are written.
 const MANAGER: &str = "seatrial";
@@ -44,14 +46,25 @@ pub(crate) async fn serves(client: &Client, seen: &Seen) -> Result<(), Error> {
     .await
 }
 
-/// Writes the objects that come with a cluster.
+/// Writes the objects that come with a cluster. An API server that has only
+/// just begun to serve refuses some for a moment (a Service, because "the
+/// provided network does not match the current range"), so each is tried until
+/// it is taken.
 pub(crate) async fn write_objects(
     client: &Client,
     cluster: ClusterAt,
     nodes: &[NodeAt],
+    seen: &Seen,
 ) -> Result<(), Error> {
     for object in objects(cluster, nodes) {
-        apply(client, &object).await?;
+        poll(Duration::from_millis(50), async || match apply(client, &object).await {
+            Ok(()) => Ok(Some(())),
+            Err(error) => {
+                seen.set(Failure::chain(&error));
+                Ok(None)
+            }
+        })
+        .await?;
     }
     Ok(())
 }
@@ -102,7 +115,7 @@ fn node_state(node: &Node) -> Result<(), String> {
 
 fn objects(cluster: ClusterAt, nodes: &[NodeAt]) -> Vec<Value> {
     let mut objects: Vec<Value> = nodes.iter().map(|at| node(*at)).collect();
-    objects.extend([dns_service(cluster), dns_endpoints(cluster)]);
+    objects.extend([dns_service(cluster), dns_endpoints(cluster), storage::class()]);
     objects
 }
 

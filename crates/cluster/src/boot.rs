@@ -16,10 +16,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
+use kube::Client;
 use seatrial_sandbox::cgroup::{Cgroup, Limits};
 use seatrial_sandbox::init::{Init, InitSpec, NodeSpec};
 use seatrial_sandbox::owner::Owner;
 use seatrial_sandbox::root::{Base, Mount, Root, system_mounts};
+use tokio::task::JoinSet;
 
 use crate::api;
 use crate::commands::{Component, import_pause};
@@ -35,6 +37,7 @@ use crate::layout::{API_PORT, ClusterAt, Layout, NodeAt};
 use crate::pause;
 use crate::pki::{self, Pki};
 use crate::processes::{Processes, Reports, Seen, poll};
+use crate::storage;
 
 /// How often a foreign process' socket is looked for.
 const INTERVAL: Duration = Duration::from_millis(5);
@@ -59,11 +62,12 @@ pub(crate) async fn boot(
     let layout = Layout::new(&counts).ok_or_else(|| {
         Error::Refused("an environment has 1 to 8 clusters of 1 to 32 nodes each".to_owned())
     })?;
-    let environment = set_up(owner, &spec, &layout, &teller).await?;
+    let mut environment = set_up(owner, &spec, &layout, &teller).await?;
     teller.tell(What::SetUp);
     let booted = start(&environment, deadline, &teller).await;
     match booted {
-        Ok(()) => {
+        Ok(clients) => {
+            provide_storage(&mut environment, clients);
             teller.tell(What::Served);
             Ok(environment)
         }
@@ -114,7 +118,8 @@ async fn set_up(
         let network = processes.init.node(layout.index(first)).ok_or(Error::Gone)?;
         let to = SocketAddrV4::new(first.address(), API_PORT);
         let forward = Forward::open(network, to).await?;
-        clusters.push(Running { at, name: cluster.name.clone(), pki, forward });
+        let (name, storage) = (cluster.name.clone(), JoinSet::new());
+        clusters.push(Running { at, name, pki, forward, storage });
     }
     Ok(Environment { dir, processes, clusters })
 }
@@ -260,8 +265,22 @@ fn machine_memory() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// Starts everything and waits until it can be used.
-async fn start(environment: &Environment, deadline: Instant, teller: &Teller) -> Result<(), Error> {
+fn provide_storage(environment: &mut Environment, clients: Vec<Client>) {
+    let layout = &environment.processes.layout;
+    for (running, client) in environment.clusters.iter_mut().zip(clients) {
+        let nodes = layout.nodes_of(running.at).into_iter();
+        let nodes = nodes.map(|at| (at, environment.dir.join(at.name()))).collect();
+        running.storage.spawn(storage::provide(client, nodes));
+    }
+}
+
+/// Starts everything and waits until it can be used. Returns a client for each
+/// cluster.
+async fn start(
+    environment: &Environment,
+    deadline: Instant,
+    teller: &Teller,
+) -> Result<Vec<Client>, Error> {
     let processes = &environment.processes;
     // The longest chain first.
     for cluster in processes.layout.clusters() {
@@ -279,8 +298,8 @@ async fn start(environment: &Environment, deadline: Instant, teller: &Teller) ->
         .clusters
         .iter()
         .map(|running| start_cluster(environment, running, deadline, teller));
-    tokio::try_join!(try_join_all(runtimes), try_join_all(clusters))?;
-    Ok(())
+    let (_, clients) = tokio::try_join!(try_join_all(runtimes), try_join_all(clusters))?;
+    Ok(clients)
 }
 
 async fn start_node(
@@ -305,7 +324,7 @@ async fn start_cluster(
     running: &Running,
     deadline: Instant,
     teller: &Teller,
-) -> Result<(), Error> {
+) -> Result<Client, Error> {
     let processes = &environment.processes;
     let server = format!("https://127.0.0.1:{}", running.forward.port());
     let client = api::client(&running.kubeconfig(&server)).await?;
@@ -322,8 +341,9 @@ async fn start_cluster(
     for at in &nodes {
         processes.start(*at, Component::KubeProxy)?;
     }
-    let write = api::write_objects(&client, running.at, &nodes);
-    processes.wait("the cluster's own objects", deadline, &Seen::default(), write).await?;
+    let seen = Seen::default();
+    let write = api::write_objects(&client, running.at, &nodes, &seen);
+    processes.wait("the cluster's own objects", deadline, &seen, write).await?;
 
     let ready = try_join_all(nodes.iter().map(|at| async {
         let seen = Seen::default();
@@ -347,7 +367,7 @@ async fn start_cluster(
         Ok(())
     };
     tokio::try_join!(ready, account, names)?;
-    Ok(())
+    Ok(client)
 }
 
 async fn names_answered(

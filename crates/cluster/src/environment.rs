@@ -10,6 +10,7 @@ use seatrial_core::pipeline::Resources;
 use seatrial_sandbox::cgroup::Usage;
 use seatrial_sandbox::owner::Owner;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::boot;
 use crate::error::Error;
@@ -72,6 +73,8 @@ pub(crate) struct Running {
     pub(crate) name: Name,
     pub(crate) pki: Pki,
     pub(crate) forward: Forward,
+    /// Provides volumes; ends with this value.
+    pub(crate) storage: JoinSet<()>,
 }
 
 impl Environment {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::layout::{API_PORT, ClusterAt, FABRIC, NodeAt, REGISTRY_PORT};
 use crate::pki::{Pair, Pki};
+use crate::storage::VOLUMES;
 
 /// Where the components' programs are on a node.
 pub(crate) const BIN: &str = "/opt/seatrial/bin";
@@ -87,7 +88,7 @@ pub(crate) fn node_files(at: NodeAt, pki: &Pki, share: Share) -> Vec<NodeFile> {
 
 /// Directories of a node that have to exist.
 pub(crate) fn node_directories() -> &'static [&'static str] {
-    &["/run", "/tmp", "/var/lib/etcd", "/var/lib/kubelet", "/var/lib/seatrial", "/var/tmp", LOGS]
+    &["/run", "/tmp", "/var/lib/etcd", "/var/lib/kubelet", VOLUMES, "/var/tmp", LOGS]
 }
 
 /// The API server's address inside the environment.

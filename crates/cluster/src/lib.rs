@@ -28,6 +28,7 @@ pub mod layout;
 mod pause;
 mod pki;
 mod processes;
+mod storage;
 
 pub use environment::{BootSpec, ClusterSpec, Components, Environment};
 pub use error::Error;

@@ -17,7 +17,7 @@ pub(crate) fn archive(program: &[u8]) -> io::Result<Vec<u8>> {
     let layer = layer.into_inner()?;
     let diff_id = digest(&layer);
     let config = json!({
-        "architecture": "amd64",
+        "architecture": architecture(),
         "os": "linux",
         "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
         "rootfs": {"type": "layers", "diff_ids": [diff_id]},
@@ -57,6 +57,15 @@ pub(crate) fn archive(program: &[u8]) -> io::Result<Vec<u8>> {
         append(&mut archive, &format!("blobs/{path}"), 0o644, blob)?;
     }
     archive.into_inner()
+}
+
+/// This machine's architecture as images name it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 fn digest(bytes: &[u8]) -> String {

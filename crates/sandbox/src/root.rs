@@ -6,7 +6,9 @@ mod enter;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -141,6 +143,32 @@ pub fn open_beneath(base: &Path, inside: &Path) -> Result<File, Error> {
     Ok(file.into())
 }
 
+/// Makes the directory `inside` of a root whose base is the directory `base`,
+/// for everybody to write to; its parent exists. No link is followed.
+///
+/// # Errors
+/// When it cannot be made, or a link is on the way.
+pub fn make_directory_beneath(base: &Path, inside: &Path) -> Result<(), Error> {
+    let relative = inside.strip_prefix("/").unwrap_or(inside);
+    let refuse = |source: std::io::Error| Error::file("create", base.join(relative), source);
+    let (Some(parent), Some(name)) = (relative.parent(), relative.file_name()) else {
+        return Err(Error::Refused(format!("`{}` is no directory to make", inside.display())));
+    };
+    let dir = File::open(base).map_err(refuse)?;
+    let how = OpenHow::new()
+        .flags(OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let parent = openat2(&dir, parent, how).map_err(|errno| refuse(errno.into()))?;
+    match mkdirat(&parent, name, Mode::empty()) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(refuse(errno.into())),
+    }
+    // The umask has no say in it.
+    let made = openat(&parent, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty());
+    fchmod(made.map_err(|errno| refuse(errno.into()))?, Mode::from_bits_truncate(0o777))
+        .map_err(|errno| refuse(errno.into()))
+}
+
 fn as_it_is(path: &Path) -> Option<Mount> {
     let kind = path.symlink_metadata().ok()?.file_type();
     if !kind.is_symlink() {
@@ -163,6 +191,23 @@ mod tests {
         for out in ["/link", "/../plain", "/none"] {
             assert!(open_beneath(base.path(), Path::new(out)).is_err(), "{out}");
         }
+    }
+
+    #[test]
+    fn a_directory_is_made_beneath_and_not_through_a_link() {
+        let base = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::create_dir(base.path().join("volumes")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), base.path().join("out")).unwrap();
+        for _ in 0..2 {
+            make_directory_beneath(base.path(), Path::new("/volumes/one")).unwrap();
+        }
+        let mode = base.path().join("volumes/one").metadata().unwrap().permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o7777, 0o777);
+        for out in ["/out/one", "/../one", "/", "/none/one"] {
+            assert!(make_directory_beneath(base.path(), Path::new(out)).is_err(), "{out}");
+        }
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 
     #[test]
