@@ -151,7 +151,7 @@ fn released_volume(volume: &PersistentVolume) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn claim(annotations: Value, volume: Option<&str>) -> PersistentVolumeClaim {
+    fn claim(annotations: &Value, volume: Option<&str>) -> PersistentVolumeClaim {
         serde_json::from_value(json!({
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
@@ -171,13 +171,13 @@ mod tests {
         let provisioner = "volume.kubernetes.io/storage-provisioner";
         let node = "volume.kubernetes.io/selected-node";
         let ours = json!({provisioner: PROVISIONER, node: "c0n1"});
-        let wanted = wanted_volume(&claim(ours.clone(), None)).unwrap();
+        let wanted = wanted_volume(&claim(&ours, None)).unwrap();
         assert_eq!(wanted.node, "c0n1");
         assert_eq!(wanted.directory, Path::new("/var/lib/seatrial/volumes/pvc-7"));
         assert!(serde_json::from_value::<PersistentVolume>(wanted.volume).is_ok());
-        assert_eq!(wanted_volume(&claim(ours, Some("bound"))), None);
-        assert_eq!(wanted_volume(&claim(json!({provisioner: PROVISIONER}), None)), None);
-        assert_eq!(wanted_volume(&claim(json!({provisioner: "other", node: "c0n0"}), None)), None);
+        assert_eq!(wanted_volume(&claim(&ours, Some("bound"))), None);
+        assert_eq!(wanted_volume(&claim(&json!({provisioner: PROVISIONER}), None)), None);
+        assert_eq!(wanted_volume(&claim(&json!({provisioner: "other", node: "c0n0"}), None)), None);
     }
 
     #[test]
