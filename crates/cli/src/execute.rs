@@ -139,12 +139,15 @@ pub(crate) fn machine(
     Ok(Machine::new(settings).map_err(|error| error.failure())?)
 }
 
+/// Expected and fastest seconds of a node.
+pub(crate) type Durations = (Option<f64>, Option<f64>);
+
 /// Expected and fastest seconds of each node, by history.
 pub(crate) fn history(
     store: &Store,
     project: &str,
     plan: &Plan,
-) -> Result<Vec<(Option<f64>, Option<f64>)>, CommandError> {
+) -> Result<Vec<Durations>, CommandError> {
     let known = store.records().expected_all(Scope::Trusted, NODES)?;
     let of = |name: &str| known.get(&history_name(project, name));
     Ok(plan

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     // sandbox and environment.
     seatrial_sandbox::enter_if_asked();
     let filter = tracing_subscriber::EnvFilter::try_from_env("SEATRIAL_LOG")
-        .unwrap_or_else(|_| "error".into());
+        .unwrap_or_else(|_| "error,kube_client=off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let cli = Cli::parse();
     match cli.command.run(&cli.paths) {

@@ -18,7 +18,6 @@ mod order;
 mod readiness;
 mod ready;
 mod trouble;
-mod volumes;
 mod watch;
 
 pub use crate::apply::{ApplyError, ApplyOptions, Cause, Problem, Progress, apply};
@@ -31,4 +30,3 @@ pub use crate::manifest::{
 pub use crate::namespace::{ensure_namespace, wait_service_account};
 pub use crate::readiness::{Readiness, Wanted, readiness};
 pub use crate::ready::{ReadyCondition, ReadyState, default_conditions, wait_ready};
-pub use crate::volumes::{PROVISIONER, STORAGE_CLASS, Volume, provision_volumes};

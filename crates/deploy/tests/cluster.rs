@@ -11,7 +11,7 @@ use seatrial_core::digest::Digest;
 use seatrial_core::failure::{Failure, Fault};
 use seatrial_deploy::{
     ApplyOptions, Cluster, EvidenceLimits, Object, ReadyCondition, Wanted, apply, check_images,
-    connect, default_conditions, ensure_namespace, evidence, image_ids, parse, provision_volumes,
+    connect, default_conditions, ensure_namespace, evidence, image_ids, parse,
     wait_ready,
 };
 use tokio::time::Instant;
@@ -123,12 +123,6 @@ async fn a_product_is_installed_watched_and_found_broken() {
     };
     let kubeconfig = std::fs::read_to_string(path).expect("the kubeconfig can be read");
     let cluster = connect(&kubeconfig).await.expect("the kubeconfig is good");
-    let provisioner = {
-        let cluster = cluster.clone();
-        tokio::spawn(async move {
-            provision_volumes(&cluster, "/var/lib/seatrial/volumes", &|_| Ok(())).await;
-        })
-    };
     let start = Instant::now();
     let took = |what: &str| eprintln!("{:6.3} {what}", start.elapsed().as_secs_f64());
 
@@ -214,5 +208,4 @@ async fn a_product_is_installed_watched_and_found_broken() {
     for file in ["events.txt", "objects/deploy-test/deployments.apps.yaml"] {
         assert!(found.files.iter().any(|path| path.as_os_str() == file), "{:#?}", found.files);
     }
-    provisioner.abort();
 }

@@ -28,9 +28,6 @@ use crate::suite::Target;
 /// How long a boot may take: many times what it takes on a busy machine.
 const BOOT: Duration = Duration::from_secs(120);
 
-/// Where volumes of the default storage class are on a node.
-const VOLUMES: &str = "/var/lib/seatrial/volumes";
-
 /// An environment that this worker holds.
 pub struct Held {
     name: Name,
@@ -44,8 +41,6 @@ pub struct Held {
     _registry: Registry,
     replaced: Mutex<BTreeMap<String, Digest>>,
     health: Arc<Health>,
-    /// Ends the provisioners of volumes.
-    tasks: CancellationToken,
 }
 
 /// What a process inside needs of the first cluster.
@@ -104,7 +99,6 @@ pub(crate) async fn boot(
     attempt.span(Step::ClusterSetup, "boot", began, Instant::now()).await;
 
     let catalog = Catalog::new();
-    let tasks = CancellationToken::new();
     let listener = environment
         .listen(SocketAddrV4::new(FABRIC, REGISTRY_PORT))
         .map_err(|error| error.failure())?;
@@ -119,10 +113,6 @@ pub(crate) async fn boot(
         let client = seatrial_deploy::connect(&kubeconfig).await;
         let client = client
             .map_err(|error| Failure::environment("cluster.unreachable", Failure::chain(&error)))?;
-        let provisioned = client.clone();
-        tokio::spawn(tasks.clone().run_until_cancelled_owned(async move {
-            seatrial_deploy::provision_volumes(&provisioned, VOLUMES, &|_| Ok(())).await;
-        }));
         kubeconfigs.insert(cluster.name.clone(), kubeconfig);
         clusters.push((cluster.name.clone(), client));
     }
@@ -146,7 +136,6 @@ pub(crate) async fn boot(
         _registry: registry,
         replaced: Mutex::default(),
         health,
-        tasks,
     })
 }
 
@@ -168,7 +157,6 @@ impl Held {
     /// # Errors
     /// When something of it cannot be removed.
     pub async fn shutdown(&self) -> Result<(), Failure> {
-        self.tasks.cancel();
         let environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner).take();
         match environment {
             Some(environment) => environment.shutdown().await.map_err(|error| error.failure()),

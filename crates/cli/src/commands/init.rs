@@ -29,7 +29,7 @@ impl InitArgs {
         let files = seatrial_source::WorkTree::open(dir)?.files()?;
         let names: Vec<_> = files.paths().collect();
         let read = |path: &str| read(&dir.join(path));
-        let Some(project) = GoProject::detect(&names, &read) else {
+        let Some(project) = GoProject::detect(&names, read) else {
             let message = "there is no go.mod here, and `init` knows only Go projects yet";
             return Err(Failure::config("init.unknown_project", message)
                 .hint("start from the example in docs/format.md")

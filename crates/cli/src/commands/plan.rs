@@ -12,7 +12,7 @@ use seatrial_store::{Scope, Store};
 
 use crate::commands::run::CommonArgs;
 use crate::error::CommandError;
-use crate::execute::{Format, history};
+use crate::execute::{Durations, Format, history};
 use crate::paths::PathArgs;
 use crate::project::{Project, load, tools_of};
 use crate::ui;
@@ -81,7 +81,7 @@ fn lines(
     plan: &Plan,
     platform: &Platform,
     store: &Store,
-    history: &[(Option<f64>, Option<f64>)],
+    history: &[Durations],
 ) -> Result<Vec<Line>, CommandError> {
     let mut outputs: BTreeMap<u32, Digest> = BTreeMap::new();
     let mut lines = Vec::new();

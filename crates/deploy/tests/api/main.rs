@@ -1,8 +1,7 @@
-//! Apply, ready, evidence and volumes against an API server in memory: above
+//! Apply, ready and evidence against an API server in memory: above
 //! all what a real one cannot be made to do on demand. Needs no cluster.
 
 mod apply;
 mod evidence;
 mod fake;
 mod ready;
-mod volumes;
