@@ -36,6 +36,7 @@ use crate::forward::Forward;
 use crate::layout::{API_PORT, ClusterAt, Layout, NodeAt};
 use crate::pause;
 use crate::pki::{self, Pki};
+use crate::policies;
 use crate::processes::{Processes, Reports, Seen, poll};
 use crate::storage;
 
@@ -67,7 +68,8 @@ pub(crate) async fn boot(
     let booted = start(&environment, deadline, &teller).await;
     match booted {
         Ok(clients) => {
-            provide_storage(&mut environment, clients);
+            let policies = spec.components.bin.join(Component::NetworkPolicies.name()).exists();
+            start_tasks(&mut environment, clients, policies, &teller);
             teller.tell(What::Served);
             Ok(environment)
         }
@@ -118,8 +120,8 @@ async fn set_up(
         let network = processes.init.node(layout.index(first)).ok_or(Error::Gone)?;
         let to = SocketAddrV4::new(first.address(), API_PORT);
         let forward = Forward::open(network, to).await?;
-        let (name, storage) = (cluster.name.clone(), JoinSet::new());
-        clusters.push(Running { at, name, pki, forward, storage });
+        let (name, tasks) = (cluster.name.clone(), JoinSet::new());
+        clusters.push(Running { at, name, pki, forward, tasks });
     }
     Ok(Environment { dir, processes, clusters })
 }
@@ -234,11 +236,10 @@ fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
         fs::create_dir_all(parent).map_err(failed)?;
     }
     fs::write(path, content).map_err(failed)?;
-    let mode = if path.extension().is_some_and(|e| e == "key" || e == "kubeconfig") {
-        0o600
-    } else {
-        0o644
-    };
+    let secret = ["key", "kubeconfig", "csv"].map(Some);
+    let secret = secret.contains(&path.extension().and_then(|e| e.to_str()))
+        || path.ends_with("serviceaccount/token");
+    let mode = if secret { 0o600 } else { 0o644 };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
@@ -265,12 +266,20 @@ fn machine_memory() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-fn provide_storage(environment: &mut Environment, clients: Vec<Client>) {
-    let layout = &environment.processes.layout;
+/// What goes on for as long as the environment lives.
+fn start_tasks(
+    environment: &mut Environment,
+    clients: Vec<Client>,
+    policies: bool,
+    teller: &Teller,
+) {
+    let processes = &environment.processes;
     for (running, client) in environment.clusters.iter_mut().zip(clients) {
-        let nodes = layout.nodes_of(running.at).into_iter();
-        let nodes = nodes.map(|at| (at, environment.dir.join(at.name()))).collect();
-        running.storage.spawn(storage::provide(client, nodes));
+        let nodes = processes.layout.nodes_of(running.at);
+        let bases = nodes.iter().map(|at| (*at, environment.dir.join(at.name()))).collect();
+        running.tasks.spawn(storage::provide(client.clone(), bases));
+        let (processes, teller) = (processes.clone(), teller.clone());
+        running.tasks.spawn(policies::enforce(client, processes, nodes, policies, teller));
     }
 }
 

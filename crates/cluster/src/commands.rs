@@ -15,6 +15,7 @@ pub(crate) enum Component {
     CoreDns,
     KubeProxy,
     Kubelet,
+    NetworkPolicies,
 }
 
 impl Component {
@@ -29,6 +30,7 @@ impl Component {
             Self::CoreDns => "coredns",
             Self::KubeProxy => "kube-proxy",
             Self::Kubelet => "kubelet",
+            Self::NetworkPolicies => "kube-network-policies",
         }
     }
 
@@ -53,12 +55,19 @@ impl Component {
                 format!("--node-ip={}", at.address()),
                 "--root-dir=/var/lib/kubelet".to_owned(),
             ],
+            Self::NetworkPolicies => vec![
+                format!("--hostname-override={}", at.name()),
+                format!("--nfqueue-id={POLICY_QUEUE}"),
+                "--metrics-bind-address=127.0.0.1:9080".to_owned(),
+                // When it dies, that is told; the product should not hang too.
+                "--fail-open".to_owned(),
+            ],
         };
         [format!("{BIN}/{}", self.name())].into_iter().chain(args).collect()
     }
 
-    /// Its environment on any node.
-    pub(crate) fn env(self) -> Vec<(String, String)> {
+    /// Its environment on node `at`.
+    pub(crate) fn env(self, at: NodeAt) -> Vec<(String, String)> {
         let mut env = vec![
             ("PATH".to_owned(), format!("{BIN}:/usr/sbin:/usr/bin:/sbin:/bin")),
             ("HOME".to_owned(), "/root".to_owned()),
@@ -66,6 +75,12 @@ impl Component {
         // Half of a cluster's memory is the API server's; this halves it.
         if self == Self::ApiServer {
             env.push(("GOGC".to_owned(), "50".to_owned()));
+        }
+        // It knows no kubeconfig, only what a pod finds.
+        if self == Self::NetworkPolicies {
+            let server = at.cluster().first_node().address().to_string();
+            env.push(("KUBERNETES_SERVICE_HOST".to_owned(), server));
+            env.push(("KUBERNETES_SERVICE_PORT".to_owned(), API_PORT.to_string()));
         }
         env
     }
@@ -76,6 +91,33 @@ pub(crate) fn import_pause() -> Vec<String> {
     [&format!("{BIN}/ctr"), "-n", "k8s.io", "images", "import", PAUSE_ARCHIVE]
         .map(str::to_owned)
         .to_vec()
+}
+
+/// The queue through which new connections are handed to the enforcer.
+const POLICY_QUEUE: u16 = 100;
+
+/// Fails where the kernel's nftables cannot queue packets; changes nothing.
+pub(crate) fn queue_by_nftables() -> Vec<String> {
+    let probe = format!(
+        "add table inet probe; add chain inet probe c; \
+         add rule inet probe c queue num {POLICY_QUEUE} bypass; delete table inet probe"
+    );
+    vec!["nft".to_owned(), probe]
+}
+
+/// Queues new connections with the older target.
+pub(crate) fn queue_by_iptables() -> Vec<String> {
+    let rule = format!(
+        "iptables -w -t mangle -A FORWARD -m conntrack --ctstate NEW -j NFQUEUE \
+         --queue-num {POLICY_QUEUE} --queue-bypass"
+    );
+    rule.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Lets connections between pods of one node, which are bridged, pass the same
+/// rules as all others.
+pub(crate) fn same_node_traffic() -> Vec<String> {
+    ["sysctl", "-w", "net.bridge.bridge-nf-call-iptables=1"].map(str::to_owned).to_vec()
 }
 
 fn etcd() -> Vec<String> {
@@ -114,6 +156,7 @@ fn api_server(cluster: ClusterAt) -> Vec<String> {
         format!("--kubelet-certificate-authority={ETC}/ca.crt"),
         "--kubelet-preferred-address-types=InternalIP".into(),
         "--allow-privileged=true".into(),
+        format!("--token-auth-file={ETC}/tokens.csv"),
         "--storage-media-type=application/vnd.kubernetes.protobuf".into(),
     ]
 }

@@ -73,8 +73,8 @@ pub(crate) struct Running {
     pub(crate) name: Name,
     pub(crate) pki: Pki,
     pub(crate) forward: Forward,
-    /// Provides volumes; ends with this value.
-    pub(crate) storage: JoinSet<()>,
+    /// Provides volumes and enforces policies; ends with this value.
+    pub(crate) tasks: JoinSet<()>,
 }
 
 impl Environment {
@@ -137,6 +137,14 @@ impl Environment {
         let running = self.running(cluster);
         let at = running.ok_or_else(|| Error::Refused(format!("no cluster `{cluster}`")))?.at;
         forward::connect(self.node_network(at.first_node())?, to).await
+    }
+
+    /// Connects to a node or pod as from outside of every cluster.
+    ///
+    /// # Errors
+    /// When nothing accepts there.
+    pub async fn connect_from_fabric(&self, to: SocketAddrV4) -> Result<TcpStream, Error> {
+        forward::connect(self.processes.init.fabric(), to).await
     }
 
     /// What the whole environment has used.

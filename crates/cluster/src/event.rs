@@ -47,6 +47,18 @@ pub enum What {
     },
     /// All of the above holds everywhere: the environment can be used.
     Served,
+    /// The first NetworkPolicy appeared, and policies hold on a node from now on.
+    PoliciesEnforced {
+        /// The node.
+        node: String,
+    },
+    /// The first NetworkPolicy appeared, and this node cannot enforce any.
+    PoliciesNotEnforced {
+        /// The node.
+        node: String,
+        /// What is missing.
+        why: String,
+    },
     /// A component ended, which none does by itself.
     ComponentDied {
         /// The component.

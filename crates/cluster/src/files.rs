@@ -25,6 +25,9 @@ pub(crate) const ETC: &str = "/etc/kubernetes";
 /// containerd's socket on a node.
 pub(crate) const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 
+/// Where a program that knows no kubeconfig looks for its credentials.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
 /// The image that every pod's sandbox is made of; never looked up anywhere.
 pub(crate) const PAUSE: &str = "localhost/pause:1";
 
@@ -66,6 +69,8 @@ pub(crate) fn node_files(at: NodeAt, pki: &Pki, share: Share) -> Vec<NodeFile> {
         etc("kubelet.json", pretty(&kubelet(at, share))),
         etc("kube-proxy.json", pretty(&kube_proxy(at))),
         etc("master.kubeconfig", config(&pki.master)),
+        file(&format!("{ACCOUNT}/token"), pki.master_token.clone()),
+        file(&format!("{ACCOUNT}/ca.crt"), pki.authority.certificate.clone()),
     ];
     if let Some(pair) = pki.kubelets.get(usize::from(at.node)) {
         files.push(etc("kubelet.kubeconfig", config(pair)));
@@ -76,6 +81,7 @@ pub(crate) fn node_files(at: NodeAt, pki: &Pki, share: Share) -> Vec<NodeFile> {
         files.extend(pair_files("api-server", &pki.api_server));
         files.extend(pair_files("master", &pki.master));
         files.extend([
+            etc("tokens.csv", format!("{},seatrial-master,0,system:masters\n", pki.master_token)),
             etc("accounts.key", pki.account_key.clone()),
             etc("accounts.pub", pki.account_public_key.clone()),
             etc("controller-manager.kubeconfig", config(&pki.controller_manager)),
@@ -329,6 +335,7 @@ mod tests {
             "/etc/kubernetes/master.crt",
             "/etc/kubernetes/master.key",
             "/etc/kubernetes/scheduler.kubeconfig",
+            "/etc/kubernetes/tokens.csv",
         ]
         "#);
         assert!(second.iter().all(|path| first.contains(path)));

@@ -27,6 +27,7 @@ mod forward;
 pub mod layout;
 mod pause;
 mod pki;
+mod policies;
 mod processes;
 mod storage;
 

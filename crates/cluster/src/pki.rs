@@ -11,6 +11,8 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
+use sha2::{Digest as _, Sha256};
+
 use crate::layout::{ClusterAt, NodeAt};
 
 /// A certificate and its key, PEM.
@@ -37,6 +39,8 @@ pub(crate) struct Pki {
     /// Signs tokens of ServiceAccounts.
     pub(crate) account_key: String,
     pub(crate) account_public_key: String,
+    /// Stands for the master where a certificate cannot be used.
+    pub(crate) master_token: String,
 }
 
 /// Makes the keys of `cluster`, whose nodes are `nodes`.
@@ -55,7 +59,10 @@ pub(crate) fn issue(cluster: ClusterAt, nodes: &[NodeAt]) -> Result<Pki, rcgen::
 
     let account = KeyPair::generate()?;
     let client = |name: &str, group: Option<&str>| sign(self::params(name, group), &issuer);
+    // As hard to guess as the key that it is made of.
+    let secret = KeyPair::generate()?.serialize_der();
     Ok(Pki {
+        master_token: hex::encode(Sha256::digest(secret)),
         api_server: sign(api_server(cluster), &issuer)?,
         master: client("seatrial-master", Some("system:masters"))?,
         controller_manager: client("system:kube-controller-manager", None)?,

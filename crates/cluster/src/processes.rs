@@ -131,14 +131,14 @@ impl Processes {
     pub(crate) fn start(&self, at: NodeAt, component: Component) -> Result<(), Error> {
         tracing::debug!(node = at.name(), component = component.name(), "start");
         let name = component.name();
-        self.spawn(at, name, component.argv(at), component.env())
+        self.spawn(at, name, component.argv(at), component.env(at))
     }
 
     /// Runs a command to its end, which must be a good one.
     pub(crate) async fn run(&self, at: NodeAt, name: &str, argv: Vec<String>) -> Result<(), Error> {
         let (sender, receiver) = oneshot::channel();
         lock(&self.reports.waiting).insert(id(at, name), sender);
-        self.spawn(at, name, argv, Component::Containerd.env())?;
+        self.spawn(at, name, argv, Component::Containerd.env(at))?;
         match receiver.await.map_err(|_| Error::Gone)? {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::conditions::is_pod_running;
@@ -221,6 +222,70 @@ async fn volumes_services_and_names_work_on_two_nodes() {
 
     environment.shutdown().await.unwrap();
     owner.remove().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_policy_holds_from_the_first_one_on() {
+    let _alone = alone();
+    let state = tempfile::tempdir().unwrap();
+    let owner = Owner::register(state.path()).unwrap();
+    let events: Arc<Mutex<Vec<What>>> = Arc::default();
+    let tell = Arc::clone(&events);
+    let on_event = Arc::new(move |event: Event| tell.lock().unwrap().push(event.what));
+    let environment = Environment::boot(&owner, spec("e", &[1]), on_event).await.unwrap();
+    let client = client(&environment, "c0").await;
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    let mut target = pod("a", "c0n0");
+    target.metadata.labels = Some([("app".to_owned(), "a".to_owned())].into());
+    pods.create(&PostParams::default(), &target).await.unwrap();
+    wait(&pods, "a", is_pod_running()).await;
+    let address = pods.get("a").await.unwrap().status.unwrap().pod_ip.unwrap();
+    let to: std::net::SocketAddrV4 = format!("{address}:80").parse().unwrap();
+
+    // From the fabric, as from another node: refused by the pod itself.
+    assert_eq!(knock(&environment, to).await, Knock::Refused);
+    let policies: Api<NetworkPolicy> = Api::default_namespaced(client);
+    let policy = serde_json::from_value(json!({
+        "metadata": {"name": "closed"},
+        "spec": {"podSelector": {"matchLabels": {"app": "a"}}, "policyTypes": ["Ingress"]},
+    }))
+    .unwrap();
+    policies.create(&PostParams::default(), &policy).await.unwrap();
+    until(&environment, to, Knock::Silence, &events).await;
+    policies.delete("closed", &DeleteParams::default()).await.unwrap();
+    until(&environment, to, Knock::Refused, &events).await;
+    environment.shutdown().await.unwrap();
+    owner.remove().unwrap();
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Knock {
+    Refused,
+    Silence,
+}
+
+async fn knock(environment: &Environment, to: std::net::SocketAddrV4) -> Knock {
+    let connect = environment.connect_from_fabric(to);
+    match tokio::time::timeout(Duration::from_millis(500), connect).await {
+        Ok(Err(Error::Socket { source, .. })) => {
+            assert_eq!(source.kind(), std::io::ErrorKind::ConnectionRefused);
+            Knock::Refused
+        }
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => Knock::Silence,
+    }
+}
+
+async fn until(
+    environment: &Environment,
+    to: std::net::SocketAddrV4,
+    wanted: Knock,
+    events: &Mutex<Vec<What>>,
+) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while knock(environment, to).await != wanted {
+        assert!(Instant::now() < deadline, "never {wanted:?}; {:?}", events.lock().unwrap());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
