@@ -113,6 +113,14 @@ pub struct Outcome {
     pub output_dropped: u64,
 }
 
+/// What the owner says to the process inside, after the specification.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Order {
+    /// Send this signal to the process group of the command.
+    Signal(i32),
+}
+
 /// What the process inside reports.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

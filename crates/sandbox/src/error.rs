@@ -33,6 +33,10 @@ pub enum Error {
     /// The process that was started apart ended without saying why.
     #[error("the sandbox ended early while {0}")]
     Gone(&'static str),
+    /// The sandbox was set up, but the kernel does not start the program: there
+    /// is none, it may not be executed, or it is not one.
+    #[error("{0}")]
+    NotStarted(String),
     /// A specification that can never be carried out.
     #[error("{0}")]
     Refused(String),
@@ -47,7 +51,7 @@ impl Error {
     pub fn failure(&self) -> Failure {
         let message = Failure::chain(self);
         match self {
-            Self::Refused(_) => Failure::config("sandbox.refused", message),
+            Self::Refused(_) | Self::NotStarted(_) => Failure::config("sandbox.refused", message),
             _ => Failure::environment("sandbox.failed", message)
                 .hint("run `seatrial doctor` to see what this machine lacks"),
         }

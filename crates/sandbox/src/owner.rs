@@ -56,7 +56,7 @@ impl Owner {
     ///
     /// # Errors
     /// When something cannot be removed.
-    pub fn remove(self) -> Result<(), Error> {
+    pub fn remove(&self) -> Result<(), Error> {
         remove(&self.hierarchies, &self.name, &self.dir)
     }
 }

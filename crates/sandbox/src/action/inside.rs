@@ -7,8 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
-use super::{ActionSpec, Network, Report};
+use super::{ActionSpec, Network, Order, Report};
 use crate::error::{Error, Tried};
 use crate::init::first::{Children, Wake, control_socket, silence};
 use crate::netns::loopback_up;
@@ -77,8 +79,12 @@ fn run(spec: &ActionSpec, owner: &mut UnixStream) -> Result<(), Error> {
     }
     loop {
         if children.wait(owner)? == Wake::Owner {
-            // It has nothing to say: it is gone.
-            return Ok(());
+            match wire::receive(owner) {
+                Ok(Some(Order::Signal(signal))) => forward(signal, id),
+                // The owner is gone, and so is what ran for it.
+                Ok(None) | Err(_) => return Ok(()),
+            }
+            continue;
         }
         let ended = children.reap();
         if let Some((_, status)) = ended.into_iter().find(|(pid, _)| *pid == id) {
@@ -86,6 +92,15 @@ fn run(spec: &ActionSpec, owner: &mut UnixStream) -> Result<(), Error> {
             let _ = wire::send(owner, &Report::Exited { status, left_behind });
             return Ok(());
         }
+    }
+}
+
+/// Passes a signal on to the command and what it started in its group: the
+/// command leads one, since it was started in a session of its own.
+fn forward(signal: i32, command: i32) {
+    if let Ok(signal) = Signal::try_from(signal) {
+        // It may have ended; then its end is told next.
+        let _ = killpg(Pid::from_raw(command), signal);
     }
 }
 

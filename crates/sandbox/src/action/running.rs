@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{ActionSpec, Outcome, Report, Status};
+use super::{ActionSpec, Order, Outcome, Report, Status};
 use crate::cgroup::Cgroup;
 use crate::entry::{Role, start};
 use crate::error::{Error, Tried};
@@ -42,9 +42,11 @@ pub struct Running {
     ended: bool,
 }
 
-/// Ends a running command from any thread.
+/// Ends a running command from any thread, or asks it to end.
 #[derive(Debug, Clone)]
 pub struct Stopper {
+    /// To the process inside, which takes orders as long as it runs.
+    control: Arc<UnixStream>,
     /// A process number can be given to another process; this cannot.
     pidfd: Arc<OwnedFd>,
     asked: Arc<AtomicBool>,
@@ -55,6 +57,13 @@ impl Stopper {
     pub fn stop(&self) {
         self.asked.store(true, Ordering::SeqCst);
         self.kill();
+    }
+
+    /// Sends a signal to the command itself and its process group, which may do
+    /// with it what they like. Does nothing when the command has ended.
+    pub fn signal(&self, signal: i32) {
+        // The error says only that the process inside is gone.
+        let _ = wire::send(&mut self.control.as_ref(), &Order::Signal(signal));
     }
 
     fn kill(&self) {
@@ -93,7 +102,8 @@ impl Running {
                 cgroup.join(child.id())?;
             }
             wire::send(&mut control, spec).tried(|| "send to the sandbox".to_owned())?;
-            Ok(Stopper { pidfd: Arc::new(pidfd), asked: Arc::default() })
+            let orders = control.try_clone().tried(|| "copy a file descriptor".to_owned())?;
+            Ok(Stopper { control: Arc::new(orders), pidfd: Arc::new(pidfd), asked: Arc::default() })
         })();
         match prepared {
             Ok(stopper) => {
@@ -151,7 +161,7 @@ impl Running {
                 match wire::receive::<Report>(&mut self.control) {
                     Ok(Some(Report::Started)) => {}
                     Ok(Some(Report::Failed(why))) => report = Err(Error::Setup(why)),
-                    Ok(Some(Report::NotStarted(why))) => report = Err(Error::Refused(why)),
+                    Ok(Some(Report::NotStarted(why))) => report = Err(Error::NotStarted(why)),
                     Ok(Some(Report::Exited { status, left_behind })) => {
                         report = Ok(Some((status, left_behind)));
                     }
