@@ -14,7 +14,7 @@ use seatrial_engine::{Dispatch, RunFacts, WorkerEnd, dispatch, link};
 use seatrial_protocol::worker::{FromWorker, Hello};
 use seatrial_report::{Json, Look, Reporter, Summary, Terminal};
 use seatrial_store::{Scope, Store};
-use seatrial_worker::{Connection, Held, Machine, Settings, Tools, serve};
+use seatrial_worker::{Connection, Held, Machine, MachineError, Settings, Tools, serve};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -126,6 +126,10 @@ pub(crate) fn machine(
     plan: &Plan,
     store: Arc<Store>,
 ) -> Result<Machine, CommandError> {
+    // Before minutes go into installing what could not be used then.
+    if !nix::unistd::geteuid().is_root() {
+        return Err(MachineError::NotRoot.failure().into());
+    }
     let needs_cluster = plan.nodes.iter().any(|node| node.poolable());
     let components: Option<Installed> = match needs_cluster {
         true => Some(install::ensure(&paths.components()?)?),

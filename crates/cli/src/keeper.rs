@@ -31,8 +31,9 @@ use crate::execute::Ran;
 use crate::paths::PathArgs;
 use crate::ui;
 
-/// The argument that makes this process a keeper.
-pub(crate) const ARGUMENT: &str = "--as-keeper";
+/// Makes a process a keeper, when it names the process that started it: no
+/// other process is meant, whoever inherits the variable.
+const STARTED_BY: &str = "SEATRIAL_KEEPER_OF";
 
 /// How long an environment may take to go down.
 const DOWN: Duration = Duration::from_secs(60);
@@ -59,7 +60,7 @@ pub(crate) struct Kept {
 pub(crate) fn launch() -> Result<u8, CommandError> {
     let mut keeper = Command::new("/proc/self/exe")
         .args(std::env::args_os().skip(1))
-        .arg(ARGUMENT)
+        .env(STARTED_BY, std::process::id().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -106,9 +107,16 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
+    /// The keeper that this process was started to be, if it was.
+    pub(crate) fn of_this_process() -> Option<Self> {
+        let started_by = std::env::var(STARTED_BY).ok()?;
+        let parent = nix::unistd::getppid().to_string();
+        (started_by == parent).then(Self::begin)
+    }
+
     /// Makes this process independent of the terminal; it still ends when the
     /// command that started it does.
-    pub(crate) fn begin() -> Self {
+    fn begin() -> Self {
         // Fails only for the leader of a process group, which a process that
         // was just started is not.
         let _ = nix::unistd::setsid();

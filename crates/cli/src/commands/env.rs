@@ -29,8 +29,6 @@ enum EnvCommand {
         environment: Option<Name>,
         #[command(flatten)]
         common: CommonArgs,
-        #[arg(long, hide = true)]
-        as_keeper: bool,
     },
     /// List environments that are running
     Ls,
@@ -64,9 +62,8 @@ impl EnvArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
         let state = paths.state()?;
         match &self.command {
-            EnvCommand::Up { as_keeper: false, .. } => keeper::launch(),
-            EnvCommand::Up { environment, common, as_keeper: true } => {
-                let keeper = Keeper::begin();
+            EnvCommand::Up { environment, common } => {
+                let Some(keeper) = Keeper::of_this_process() else { return keeper::launch() };
                 let name = match environment {
                     Some(name) => name.clone(),
                     None => only_environment(paths)?,

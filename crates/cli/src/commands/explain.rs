@@ -5,7 +5,7 @@ use seatrial_core::failure::Failure;
 use seatrial_report::Summary;
 use seatrial_store::Store;
 
-use crate::commands::runs::events;
+use crate::commands::runs::{events, find};
 use crate::error::CommandError;
 use crate::paths::PathArgs;
 use crate::ui;
@@ -27,7 +27,7 @@ pub(crate) struct ExplainArgs {
 impl ExplainArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
         let store = Store::open(paths.state()?)?;
-        let run = store.records().find_run(&self.run)?;
+        let run = find(store.records(), &self.run)?;
         let events = events(store.records(), run)?;
         let summary = Summary::from_events(&events);
         if let Some(path) = &self.junit {

@@ -1,4 +1,4 @@
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use clap::Args;
@@ -42,8 +42,13 @@ impl InitArgs {
         }
         let path = dir.join(FILE_NAME);
         let mut file = std::fs::File::create_new(&path).map_err(|error| {
-            let failure = Failure::config("init.exists", format!("{}: {error}", path.display()));
-            failure.hint("`seatrial init --print` shows what would be written")
+            let (code, what) = match error.kind() {
+                ErrorKind::AlreadyExists => ("init.exists", "it is there already".to_owned()),
+                _ => ("init.not_written", error.to_string()),
+            };
+            let message = format!("cannot write {}: {what}", path.display());
+            Failure::config(code, message)
+                .hint("`seatrial init --print` shows what would be written")
         })?;
         file.write_all(text.as_bytes())?;
         ui::note(&format!("wrote {}: read it, then `seatrial check`", path.display()));

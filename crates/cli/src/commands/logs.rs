@@ -6,7 +6,7 @@ use seatrial_report::Summary;
 use seatrial_store::Store;
 use seatrial_store::log::LogKey;
 
-use crate::commands::runs::events;
+use crate::commands::runs::{events, find};
 use crate::error::CommandError;
 use crate::paths::PathArgs;
 use crate::ui;
@@ -29,7 +29,7 @@ const CHUNK: u64 = 1 << 20;
 impl LogsArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
         let store = Store::open(paths.state()?)?;
-        let run = store.records().find_run(&self.run)?;
+        let run = find(store.records(), &self.run)?;
         let events = events(store.records(), run)?;
         let summary = Summary::from_events(&events);
         let attempts = attempts(&events);

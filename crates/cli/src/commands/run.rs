@@ -27,8 +27,6 @@ pub(crate) struct RunArgs {
     /// Leave the environments running, to look into them: see `seatrial env`
     #[arg(long)]
     keep: bool,
-    #[arg(long, hide = true)]
-    as_keeper: bool,
 }
 
 /// Options of every command that carries out a plan.
@@ -44,10 +42,13 @@ pub(crate) struct CommonArgs {
 
 impl RunArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
-        if self.keep && !self.as_keeper {
-            return keeper::launch();
-        }
-        let keeper = self.as_keeper.then(Keeper::begin);
+        let keeper = match self.keep {
+            true => Some(match Keeper::of_this_process() {
+                Some(keeper) => keeper,
+                None => return keeper::launch(),
+            }),
+            false => None,
+        };
         let ran = execute(&Request {
             paths,
             selection: Selection::Suites(self.suites.clone()),

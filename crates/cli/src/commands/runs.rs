@@ -1,4 +1,5 @@
 use clap::Args;
+use seatrial_core::failure::Failure;
 use seatrial_core::ids::RunId;
 use seatrial_protocol::event::RunEvent;
 use seatrial_report::{RunLine, Summary, runs_table};
@@ -31,6 +32,19 @@ impl RunsArgs {
         ui::data(&runs_table(&lines))?;
         Ok(0)
     }
+}
+
+/// The recorded run that a person means.
+///
+/// # Errors
+/// When there is none, or more than one can be meant.
+pub(crate) fn find(records: &dyn Records, text: &str) -> Result<RunId, CommandError> {
+    if records.runs(1)?.is_empty() {
+        return Err(Failure::config("run.unknown", "no run is recorded yet")
+            .hint("`seatrial run` makes the first")
+            .into());
+    }
+    Ok(records.find_run(text)?)
 }
 
 /// Events read at once.
