@@ -39,6 +39,11 @@ impl Checker<'_, '_> {
         if let Some(Spanned { value: Isolation::Fresh, span }) = isolation.get() {
             self.later(*span, "isolation `fresh`", SERIAL);
         }
+        if let Some(Spanned { value, span }) = retries.get()
+            && value.0 > 0
+        {
+            self.later(*span, "`retries`", NO_RETRY);
+        }
         self.overrides(overrides);
         let environments = items(environments).into_iter();
         Suite {
@@ -98,5 +103,7 @@ impl Checker<'_, '_> {
         self.report(span, Diagnostic::new(Code::NotAvailableYet, message).hint(instead));
     }
 }
+
+const NO_RETRY: &str = "until then, a test that fails fails the run: mend the test";
 
 const SERIAL: &str = "until then, use `serial`, and tests that clean up after themselves";
