@@ -148,7 +148,8 @@ impl Lines {
         let took = text::duration(node.took_us(self.summary.last_us).unwrap_or(0));
         let word = match &node.state {
             NodeState::Made(_) | NodeState::Hit(_) | NodeState::Cancelled if over => return Ok(()),
-            NodeState::Skipped(_) if over => return Ok(()),
+            // Evidence of a run that went well is not missed by anybody.
+            NodeState::Skipped(_) if over || !node.plan.decides => return Ok(()),
             NodeState::Waiting | NodeState::Running => return Ok(()),
             NodeState::Made(Some(_)) => self.colour.good("made"),
             NodeState::Made(None) => self.colour.good("done"),

@@ -34,6 +34,8 @@ impl Owner {
         let name = format!("{pid}-{start}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = state.join("live").join(&name);
         fs::create_dir_all(&dir).map_err(|source| Error::file("create", &dir, source))?;
+        // What is started apart does not share this process's working directory.
+        let dir = dir.canonicalize().map_err(|source| Error::file("find", &dir, source))?;
         Ok(Self { name, dir, hierarchies: Hierarchies::detect()? })
     }
 

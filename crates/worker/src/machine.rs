@@ -143,6 +143,15 @@ impl Machine {
     }
 }
 
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // What still runs keeps its group; the next start sweeps it then.
+        if let Err(error) = self.owner.remove() {
+            tracing::warn!(error = %Failure::chain(&error), "something of this process is left");
+        }
+    }
+}
+
 /// What keys say of this machine, with these tools.
 #[must_use]
 pub fn platform(tools: &Tools) -> Platform {
