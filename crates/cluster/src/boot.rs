@@ -87,6 +87,10 @@ async fn set_up(
     layout: &Layout,
     teller: &Teller,
 ) -> Result<Environment, Error> {
+    let absolute =
+        |path: &Path| std::path::absolute(path).map_err(|source| Error::file("find", path, source));
+    let (bin, cni) = (absolute(&spec.components.bin)?, absolute(&spec.components.cni)?);
+    let components = Components { bin, cni };
     let dir = owner.dir().join(&spec.id);
     let bases: Vec<PathBuf> = layout.nodes().iter().map(|at| dir.join(at.name())).collect();
     for base in &bases {
@@ -104,7 +108,7 @@ async fn set_up(
         move || issue_keys(&layout)
     });
     let init = tokio::task::spawn_blocking({
-        let init_spec = init_spec(layout, &bases, &spec.components);
+        let init_spec = init_spec(layout, &bases, &components);
         let (exe, log, reports) = (spec.exe.clone(), dir.join("init.log"), Arc::clone(&reports));
         move || start_init(&exe, &init_spec, cgroup, &log, reports)
     });

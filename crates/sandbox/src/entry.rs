@@ -56,7 +56,8 @@ pub(crate) fn start(
     stderr: impl Into<Stdio>,
 ) -> Result<(Child, UnixStream), Error> {
     let (ours, theirs) = UnixStream::pair().tried(|| "make a socket pair".to_owned())?;
-    let mut command = Command::new(exe);
+    let exe = std::path::absolute(exe).map_err(|source| Error::file("find", exe, source))?;
+    let mut command = Command::new(&exe);
     command
         .args([WORD, role.word()])
         .env_clear()

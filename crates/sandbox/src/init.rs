@@ -170,7 +170,8 @@ impl Init {
             .name("environment".to_owned())
             .spawn(move || hear(reader, on_report))
             .tried(|| "start a thread".to_owned())?;
-        let (child, control, cgroup) = started.into_parts();
+        let control = control.try_clone().tried(|| "copy a socket".to_owned())?;
+        let (child, cgroup) = started.into_parts();
         let pid = child.id();
         let (child, control) = (Mutex::new(child), Mutex::new(control));
         Ok(Self { child, pid, control, fabric, nodes, cgroup })
@@ -304,10 +305,9 @@ impl Started {
         Ok(Node { namespace: file.into(), path })
     }
 
-    fn into_parts(mut self) -> (Child, UnixStream, Cgroup) {
+    fn into_parts(mut self) -> (Child, Cgroup) {
         let child = self.child.take().expect("taken only here and in drop");
-        let control = self.control.try_clone().expect("a socket can be copied");
-        (child, control, self.cgroup.clone())
+        (child, self.cgroup.clone())
     }
 }
 

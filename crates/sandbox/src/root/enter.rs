@@ -68,6 +68,10 @@ impl Mount {
     fn make(&self, hierarchies: Option<&Hierarchies>) -> Result<(), Error> {
         match self {
             Self::Bind { from, to, writable } => {
+                if !from.is_absolute() {
+                    let from = from.display();
+                    return Err(Error::Refused(format!("`{from}` is no absolute path")));
+                }
                 let at = place(to, from.is_dir())?;
                 bind(from, &at)?;
                 let read_only = if *writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
