@@ -41,6 +41,7 @@ async fn boot(components: &Path, nodes: &[u32], state: &Path) -> anyhow::Result<
         exe: "/proc/self/exe".into(),
         components: Components { bin: components.join("bin"), cni: components.join("cni") },
         clusters: clusters.collect::<anyhow::Result<_>>()?,
+        egress: vec![],
         within: Duration::from_secs(60),
     };
     let name = spec.clusters[0].name.clone();

@@ -9,7 +9,7 @@
 //! ```
 
 use std::fs;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::api;
 use crate::commands::{Component, import_pause};
 use crate::dns;
+use crate::egress;
 use crate::environment::{BootSpec, ClusterSpec, Components, Environment, Running};
 use crate::error::Error;
 use crate::event::{OnEvent, Teller, What};
@@ -108,7 +109,8 @@ async fn set_up(
         move || issue_keys(&layout)
     });
     let init = tokio::task::spawn_blocking({
-        let init_spec = init_spec(layout, &bases, &components);
+        let more = egress::addresses(&spec.egress)?.into_values().collect();
+        let init_spec = init_spec(layout, more, &bases, &components);
         let (exe, log, reports) = (spec.exe.clone(), dir.join("init.log"), Arc::clone(&reports));
         move || start_init(&exe, &init_spec, cgroup, &log, reports)
     });
@@ -127,7 +129,8 @@ async fn set_up(
         let (name, tasks) = (cluster.name.clone(), JoinSet::new());
         clusters.push(Running { at, name, pki, forward, tasks });
     }
-    Ok(Environment { dir, processes, clusters })
+    let _egress = egress::open(processes.init.fabric(), &spec.egress)?;
+    Ok(Environment { dir, processes, clusters, _egress })
 }
 
 fn issue_keys(layout: &Layout) -> Result<Vec<Pki>, Error> {
@@ -157,7 +160,12 @@ fn memory_limit(clusters: &[ClusterSpec]) -> Option<u64> {
     })
 }
 
-fn init_spec(layout: &Layout, bases: &[PathBuf], components: &Components) -> InitSpec {
+fn init_spec(
+    layout: &Layout,
+    more: Vec<Ipv4Addr>,
+    bases: &[PathBuf],
+    components: &Components,
+) -> InitSpec {
     let node = |(at, base): (NodeAt, &PathBuf)| NodeSpec {
         name: at.name(),
         link: layout.link(at),
@@ -165,7 +173,7 @@ fn init_spec(layout: &Layout, bases: &[PathBuf], components: &Components) -> Ini
     };
     let own = vec![Mount::Processes { network: false, values: vec![] }, Mount::Devices];
     InitSpec {
-        fabric: layout.fabric(),
+        fabric: layout.fabric(more),
         nodes: layout.nodes().into_iter().zip(bases).map(node).collect(),
         root: Root { base: Base::Empty, mounts: own },
     }
@@ -212,6 +220,7 @@ fn write_nodes(
     let program = fs::read(&program).map_err(|source| Error::file("read", program, source))?;
     let archive =
         pause::archive(&program).map_err(|source| Error::file("make", PAUSE_ARCHIVE, source))?;
+    let egress = egress::addresses(&spec.egress)?;
     for (at, base) in layout.nodes().into_iter().zip(bases) {
         let cluster = usize::from(at.cluster);
         let (Some(pki), Some(cluster)) = (keys.get(cluster), spec.clusters.get(cluster)) else {
@@ -226,7 +235,7 @@ fn write_nodes(
                 .map_err(|source| Error::file("open", tmp, source))?;
         }
         write(&beneath(base, PAUSE_ARCHIVE), &archive)?;
-        for file in node_files(at, pki, share(cluster)) {
+        for file in node_files(at, pki, share(cluster), &egress) {
             write(&beneath(base, &file.path), file.content.as_bytes())?;
         }
     }

@@ -1,18 +1,19 @@
 //! An environment: what a suite tests against.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use seatrial_core::name::Name;
-use seatrial_core::pipeline::Resources;
+use seatrial_core::pipeline::{Egress, Resources};
 use seatrial_sandbox::cgroup::Usage;
 use seatrial_sandbox::owner::Owner;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::boot;
+use crate::dns;
 use crate::error::Error;
 use crate::event::OnEvent;
 use crate::files::{kubeconfig, resolv_conf, server_inside};
@@ -34,6 +35,8 @@ pub struct BootSpec {
     pub components: Components,
     /// The clusters, at least one.
     pub clusters: Vec<ClusterSpec>,
+    /// Where pods may connect to outside, over TCP, by name.
+    pub egress: Vec<Egress>,
     /// How long it may take until all of them can be used.
     pub within: Duration,
 }
@@ -65,6 +68,8 @@ pub struct Environment {
     pub(crate) dir: PathBuf,
     pub(crate) processes: Processes,
     pub(crate) clusters: Vec<Running>,
+    /// Ways out; they close when this is dropped.
+    pub(crate) _egress: JoinSet<()>,
 }
 
 /// One cluster that runs.
@@ -145,6 +150,21 @@ impl Environment {
     /// When nothing accepts there.
     pub async fn connect_from_fabric(&self, to: SocketAddrV4) -> Result<TcpStream, Error> {
         forward::connect(self.processes.init.fabric(), to).await
+    }
+
+    /// The address that a cluster's name server has for a name; `Err` in `Ok` is
+    /// what it answers instead.
+    ///
+    /// # Errors
+    /// When there is no such cluster, or it cannot be asked.
+    pub async fn resolve(
+        &self,
+        cluster: &Name,
+        name: &str,
+    ) -> Result<Result<Ipv4Addr, String>, Error> {
+        let running = self.running(cluster);
+        let at = running.ok_or_else(|| Error::Refused(format!("no cluster `{cluster}`")))?.at;
+        dns::ask(self.node_network(at.first_node())?, at.dns(), name).await
     }
 
     /// What the whole environment has used.

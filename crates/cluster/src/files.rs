@@ -1,5 +1,7 @@
 //! What is written on a node's disk before anything runs there.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -52,7 +54,14 @@ pub(crate) struct Share {
 }
 
 /// The files of a node, keys included.
-pub(crate) fn node_files(at: NodeAt, pki: &Pki, share: Share) -> Vec<NodeFile> {
+///
+/// `egress` has the addresses of hosts outside that are known inside.
+pub(crate) fn node_files(
+    at: NodeAt,
+    pki: &Pki,
+    share: Share,
+    egress: &BTreeMap<&str, Ipv4Addr>,
+) -> Vec<NodeFile> {
     let cluster = at.cluster();
     let server = server_inside(cluster);
     let config = |pair: &Pair| kubeconfig("local", &server, pki, pair);
@@ -86,7 +95,7 @@ pub(crate) fn node_files(at: NodeAt, pki: &Pki, share: Share) -> Vec<NodeFile> {
             etc("accounts.pub", pki.account_public_key.clone()),
             etc("controller-manager.kubeconfig", config(&pki.controller_manager)),
             etc("scheduler.kubeconfig", config(&pki.scheduler)),
-            etc("Corefile", corefile(cluster)),
+            etc("Corefile", corefile(cluster, egress)),
         ]);
     }
     files
@@ -252,10 +261,17 @@ fn kube_proxy(at: NodeAt) -> Value {
     })
 }
 
-/// Names of the cluster, and no others: nothing leaves. Two blocks, because
-/// inside one `template` would come first, whatever the order of the lines.
-fn corefile(cluster: ClusterAt) -> String {
+/// Names of the cluster, declared hosts outside, and no others: nothing else
+/// leaves. A block for each, because inside one `template` would come first,
+/// whatever the order of the lines.
+fn corefile(cluster: ClusterAt, egress: &BTreeMap<&str, Ipv4Addr>) -> String {
     let bind = format!("bind {} {}", cluster.dns(), cluster.first_node().address());
+    let outside: String = egress
+        .iter()
+        .map(|(host, address)| {
+            format!("{host}:53 {{\n    {bind}\n    errors\n    hosts /dev/null {{\n        {address} {host}\n    }}\n}}\n\n")
+        })
+        .collect();
     format!(
         "cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {{
     {bind}
@@ -272,7 +288,7 @@ fn corefile(cluster: ClusterAt) -> String {
     }}
 }}
 
-.:53 {{
+{outside}.:53 {{
     {bind}
     errors
     template ANY ANY {{
@@ -315,7 +331,7 @@ mod tests {
         let nodes = Layout::new(&[2]).unwrap().nodes_of(cluster);
         let pki = issue(cluster, &nodes).unwrap();
         let paths = |at| {
-            let files = node_files(at, &pki, Share::default());
+            let files = node_files(at, &pki, Share::default(), &BTreeMap::new());
             let mut paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
             paths.sort();
             paths

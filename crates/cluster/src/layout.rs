@@ -76,12 +76,12 @@ impl Layout {
         usize::from(before + at.node)
     }
 
-    /// What joins the nodes.
+    /// What joins the nodes; `more` are further addresses of the owner's side.
     #[must_use]
-    pub fn fabric(&self) -> Fabric {
+    pub fn fabric(&self, more: Vec<Ipv4Addr>) -> Fabric {
         let pods = self.nodes().into_iter().map(NodeAt::route_to_pods);
         let services = self.clusters().map(ClusterAt::route_to_services);
-        Fabric { address: FABRIC, prefix: PREFIX, routes: pods.chain(services).collect() }
+        Fabric { address: FABRIC, prefix: PREFIX, more, routes: pods.chain(services).collect() }
     }
 
     /// The link of a node.

@@ -19,6 +19,7 @@ mod api;
 mod boot;
 mod commands;
 mod dns;
+mod egress;
 mod environment;
 mod error;
 mod event;

@@ -18,9 +18,10 @@ use kube::runtime::conditions::is_pod_running;
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Client, Config};
 use seatrial_cluster::{BootSpec, ClusterSpec, Components, Environment, Error, Event, What};
-use seatrial_core::pipeline::Resources;
+use seatrial_core::pipeline::{Egress, Resources};
 use seatrial_sandbox::owner::{Owner, sweep};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const ENTRY: &str = env!("CARGO_BIN_EXE_cluster-entry");
 
@@ -63,6 +64,7 @@ fn spec(id: &str, nodes: &[u32]) -> BootSpec {
         exe: ENTRY.into(),
         components: components(),
         clusters: nodes.iter().enumerate().map(cluster).collect(),
+        egress: vec![],
         within: Duration::from_secs(120),
     }
 }
@@ -111,7 +113,13 @@ async fn two_environments_side_by_side_run_pods_and_leave_nothing() {
     let _alone = alone();
     let state = tempfile::tempdir().unwrap();
     let owner = Owner::register(state.path()).unwrap();
-    let (one, two) = tokio::join!(boot(&owner, "one", &[1]), boot(&owner, "two", &[1]));
+    let outside = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = outside.local_addr().unwrap().port();
+    let mut spec = spec("one", &[1]);
+    spec.egress = vec![Egress { host: "localhost".into(), port }];
+    let one = Environment::boot(&owner, spec, Arc::new(|_| {}));
+    let (one, two) = tokio::join!(one, boot(&owner, "two", &[1]));
+    let one = one.unwrap();
     for environment in [&one, &two] {
         let pods: Api<Pod> = Api::default_namespaced(client(environment, "c0").await);
         pods.create(&PostParams::default(), &pod("a", "c0n0")).await.unwrap();
@@ -122,6 +130,18 @@ async fn two_environments_side_by_side_run_pods_and_leave_nothing() {
     pods.delete("a", &DeleteParams::default()).await.unwrap();
     let pods: Api<Pod> = Api::default_namespaced(client(&two, "c0").await);
     assert!(pods.get_opt("a").await.unwrap().is_some());
+
+    // What one declared as egress is a way out for it, and for nobody else.
+    let cluster = "c0".parse().unwrap();
+    let name = one.resolve(&cluster, "localhost").await.unwrap();
+    let way = std::net::SocketAddrV4::new(name.expect("it is declared"), port);
+    let mut inside = one.connect(&cluster, way).await.unwrap();
+    inside.write_all(b"hello").await.unwrap();
+    let mut said = [0; 5];
+    outside.accept().await.unwrap().0.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"hello");
+    two.resolve(&cluster, "localhost").await.unwrap().unwrap_err();
+    two.connect(&cluster, way).await.unwrap_err();
 
     assert!(one.usage().core_us > 1_000_000, "{:?}", one.usage());
     let pids = [one.pid(), two.pid()];

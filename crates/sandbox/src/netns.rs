@@ -84,6 +84,9 @@ pub struct Fabric {
     pub address: Ipv4Addr,
     /// Length of the network's prefix.
     pub prefix: u8,
+    /// Further addresses of the bridge, for listeners that need a port that is
+    /// taken on its own.
+    pub more: Vec<Ipv4Addr>,
     /// Routes to what lies behind the nodes.
     pub routes: Vec<Route>,
 }
@@ -105,6 +108,9 @@ fn fabric_batch(fabric: &Fabric, nodes: &[(String, String)]) -> String {
     let Fabric { address, prefix, .. } = fabric;
     let mut text = String::from("link set lo up\nlink add fabric type bridge\n");
     let _ = writeln!(text, "addr add {address}/{prefix} dev fabric");
+    for address in &fabric.more {
+        let _ = writeln!(text, "addr add {address}/32 dev fabric");
+    }
     text.push_str("link set fabric up\n");
     for (name, namespace) in nodes {
         let _ = writeln!(text, "link add {name} type veth peer name eth0 netns {namespace}");
@@ -203,7 +209,8 @@ mod tests {
     fn fabric() -> Fabric {
         let via = Ipv4Addr::new(10, 0, 0, 2);
         let routes = vec![Route { to: "10.244.0.0/24".into(), via }];
-        Fabric { address: Ipv4Addr::new(10, 0, 0, 1), prefix: 16, routes }
+        let more = vec![Ipv4Addr::new(10, 0, 255, 1)];
+        Fabric { address: Ipv4Addr::new(10, 0, 0, 1), prefix: 16, more, routes }
     }
 
     #[test]
@@ -213,6 +220,7 @@ mod tests {
         link set lo up
         link add fabric type bridge
         addr add 10.0.0.1/16 dev fabric
+        addr add 10.0.255.1/32 dev fabric
         link set fabric up
         link add c0n0 type veth peer name eth0 netns /proc/7/fd/3
         link set c0n0 master fabric up

@@ -52,7 +52,12 @@ impl Case {
             root: root_of(&owner.dir().join(format!("n{index}"))),
         };
         let spec = InitSpec {
-            fabric: Fabric { address: Ipv4Addr::new(10, 0, 0, 1), prefix: 16, routes: vec![] },
+            fabric: Fabric {
+                address: Ipv4Addr::new(10, 0, 0, 1),
+                prefix: 16,
+                more: vec![],
+                routes: vec![],
+            },
             nodes: vec![node(0), node(1)],
             root: Root {
                 base: Base::Empty,

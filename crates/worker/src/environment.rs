@@ -82,6 +82,7 @@ pub(crate) async fn boot(
                 resources: cluster.resources,
             })
             .collect(),
+        egress: boot.egress.clone(),
         within: BOOT,
     };
     let on_event = {
@@ -277,6 +278,10 @@ fn progress_of(what: &What) -> String {
         What::AccountExists { .. } => "pods can be created".to_owned(),
         What::DnsAnswers { .. } => "DNS answers".to_owned(),
         What::Served => "served".to_owned(),
+        What::PoliciesEnforced { node } => format!("NetworkPolicy is enforced on {node}"),
+        What::PoliciesNotEnforced { node, why } => {
+            format!("NetworkPolicy is not enforced on {node}: {why}")
+        }
         What::ComponentDied { name, .. } => format!("{name} ended"),
     }
 }

@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         exe: "/proc/self/exe".into(),
         components: Components { bin: bin.clone(), cni: cni.clone() },
         clusters: vec![cluster],
+        egress: vec![],
         within: Duration::from_secs(120),
     };
     let owner = Owner::register(state)?;
