@@ -387,7 +387,7 @@ fn suites_environments_builds_and_parameters_that_are_not_there() {
     ");
     assert_snapshot!(project.run(&["build", "helo"]).text(), @r"
     error[run.unknown_name]: there is no build or image `helo`
-    hint: there are: hello, twice, hello
+    hint: there are: hello, twice
     exit code 2
     ");
     assert_snapshot!(project.run(&["run", "-p", "greting=ahoy"]).text(), @r"

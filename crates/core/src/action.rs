@@ -81,8 +81,13 @@ pub enum ImageBase<I> {
         /// The digest of its manifest or index.
         digest: Digest,
     },
-    /// An OCI image layout, a tree.
-    Layout(I),
+    /// An OCI image layout.
+    Layout {
+        /// The tree it is in.
+        tree: I,
+        /// Its directory in the tree; empty is the whole tree.
+        path: String,
+    },
     /// An image that another action made.
     Image(I),
 }
@@ -130,7 +135,7 @@ impl<I> Action<I> {
             Self::Image(image) => {
                 let base = match &image.base {
                     ImageBase::Scratch | ImageBase::Registry { .. } => None,
-                    ImageBase::Layout(input) | ImageBase::Image(input) => Some(input),
+                    ImageBase::Layout { tree: input, .. } | ImageBase::Image(input) => Some(input),
                 };
                 base.into_iter().chain(image.files.iter().map(|file| &file.tree)).collect()
             }
@@ -159,7 +164,9 @@ impl<I> Action<I> {
                 base: match image.base {
                     ImageBase::Scratch => ImageBase::Scratch,
                     ImageBase::Registry { name, digest } => ImageBase::Registry { name, digest },
-                    ImageBase::Layout(input) => ImageBase::Layout(resolve(input)?),
+                    ImageBase::Layout { tree, path } => {
+                        ImageBase::Layout { tree: resolve(tree)?, path }
+                    }
                     ImageBase::Image(input) => ImageBase::Image(resolve(input)?),
                 },
                 files: image
@@ -228,7 +235,9 @@ impl ImageAction<Digest> {
             ImageBase::Registry { name, digest } => {
                 record.list("base", ["registry", name, &digest.to_string()]);
             }
-            ImageBase::Layout(tree) => record.list("base", ["layout", &tree.to_string()]),
+            ImageBase::Layout { tree, path } => {
+                record.list("base", ["layout", &tree.to_string(), path]);
+            }
             ImageBase::Image(image) => record.list("base", ["image", &image.to_string()]),
         }
         for file in &self.files {

@@ -418,7 +418,8 @@ impl Planner<'_> {
             }
             Base::Layout(path) => {
                 let sources = Sources(vec![path.clone(), format!("{path}/**")]);
-                ImageBase::Layout(Input::Tree((self.facts.trees)(&sources)?))
+                let tree = Input::Tree((self.facts.trees)(&sources)?);
+                ImageBase::Layout { tree, path: path.clone() }
             }
             Base::Image(name) => ImageBase::Image(Input::Node(self.image(name)?)),
         };
@@ -522,7 +523,10 @@ fn place_of(index: usize) -> u32 {
 }
 
 fn unknown<'a>(what: &str, name: &Name, known: impl Iterator<Item = &'a Name>) -> Failure {
-    let known: Vec<_> = known.map(Name::as_str).collect();
+    let mut known: Vec<_> = known.map(Name::as_str).collect();
+    // A build and an image of it mostly have one name.
+    known.sort_unstable();
+    known.dedup();
     let hint = match known.is_empty() {
         true => format!("the pipeline has no {what}"),
         false => format!("there are: {}", known.join(", ")),

@@ -25,8 +25,8 @@ pub fn assemble(
 ) -> Result<Image, ImageError> {
     let base = match &action.base {
         ImageBase::Scratch => None,
-        ImageBase::Layout(tree) => {
-            let dir = store.tree_path(*tree);
+        ImageBase::Layout { tree, path } => {
+            let dir = store.tree_path(*tree).join(path);
             Some(load(store, import_layout(store, &dir, platform)?.manifest, platform)?)
         }
         ImageBase::Image(digest) => Some(load(store, *digest, platform)?),
