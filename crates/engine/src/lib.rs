@@ -16,7 +16,9 @@
 //! crash can be interrupted between intent and effect, never the other way.
 
 mod dispatch;
+mod fold;
 mod link;
 
 pub use dispatch::{Dispatch, DispatchError, Recorder, RunFacts, dispatch};
-pub use link::{WorkerEnd, WorkerLink, link};
+pub use fold::fold;
+pub use link::{Nonsense, WorkerEnd, WorkerLink, link};

@@ -1,7 +1,7 @@
 //! The two ends of a connection between the engine and a worker, in one
 //! process. Frames are encoded bytes, as between processes.
 
-use seatrial_protocol::worker::{DecodeError, FromWorker, ToWorker, decode, encode};
+use seatrial_protocol::worker::{DecodeError, FRAME_LIMIT, FromWorker, ToWorker, decode, encode};
 use tokio::sync::mpsc;
 
 /// Frames under way in each direction. A worker says little at once (a burst
@@ -31,6 +31,17 @@ pub fn link() -> (WorkerLink, WorkerEnd) {
     (WorkerLink { to_worker, from_worker }, WorkerEnd { from_engine, to_engine })
 }
 
+/// Something that no worker says.
+#[derive(Debug, thiserror::Error)]
+pub enum Nonsense {
+    /// A frame that is too long to be looked at.
+    #[error("a message of the worker has {0} bytes; at most {FRAME_LIMIT} are allowed")]
+    TooLong(usize),
+    /// A frame that cannot be read.
+    #[error(transparent)]
+    NoMessage(DecodeError),
+}
+
 impl WorkerLink {
     /// Sends a message. A worker that is gone is noticed when receiving.
     pub fn send(&self, message: &ToWorker) {
@@ -41,8 +52,19 @@ impl WorkerLink {
     /// The next message; `None` when the worker is gone.
     ///
     /// # Errors
-    /// When a frame is no message of this version.
-    pub async fn receive(&mut self) -> Option<Result<FromWorker, DecodeError>> {
-        self.from_worker.recv().await.map(|frame| decode(&frame))
+    /// When a frame is too long, or no message of this version.
+    pub async fn receive(&mut self) -> Option<Result<FromWorker, Nonsense>> {
+        let frame = self.from_worker.recv().await?;
+        Some(match frame.len() <= FRAME_LIMIT {
+            true => decode(&frame).map_err(Nonsense::NoMessage),
+            false => Err(Nonsense::TooLong(frame.len())),
+        })
+    }
+
+    /// Closes the connection. The worker sees its engine gone and ends all that
+    /// it does; what it still says is not heard.
+    pub fn close(&mut self) {
+        let (gone, _) = link();
+        *self = gone;
     }
 }

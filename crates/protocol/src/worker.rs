@@ -193,6 +193,12 @@ pub enum AttemptEvent {
     Warning(Failure),
 }
 
+/// Longest frame that a worker may send, in bytes: room for the names of all
+/// tests of Kubernetes' own suite four times over. A worker that sends a longer
+/// one is given up as one that talks nonsense, since what is dropped might have
+/// been the result that is waited for.
+pub const FRAME_LIMIT: usize = 4 << 20;
+
 /// Encodes a message as one frame.
 ///
 /// # Panics

@@ -1,0 +1,385 @@
+//! A run while it is dispatched: what has happened, and what follows from it.
+
+use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use seatrial_core::action::{Input, Platform};
+use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
+use seatrial_core::ids::{AttemptId, Epoch, RunId, SessionId};
+use seatrial_core::plan::{Plan, Work};
+use seatrial_core::run::{Capacity, Decision, RunState, priorities};
+use seatrial_core::verdict::Verdict;
+use seatrial_protocol::VERSION;
+use seatrial_protocol::event::{NodeOutcome, PlannedNode, RunEvent, RunEventKind, Usage};
+use seatrial_protocol::worker::{AttemptEvent, FromWorker, Hello, Offer, Order, ToWorker};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{DispatchError, Recorder, RunFacts, cancelled};
+use crate::fold::change_of;
+use crate::link::WorkerLink;
+
+/// Numbers and times events, and holds those that are not recorded yet.
+struct Log {
+    run: RunId,
+    began: Instant,
+    seq: u64,
+    pending: Vec<RunEvent>,
+}
+
+impl Log {
+    fn push(&mut self, kind: RunEventKind) {
+        let event = self.event(kind);
+        self.seq += 1;
+        self.pending.push(event);
+    }
+
+    fn event(&self, kind: RunEventKind) -> RunEvent {
+        let at_us = micros(self.began.elapsed().as_micros());
+        RunEvent { run: self.run, seq: self.seq, at_us, kind }
+    }
+}
+
+/// A try that a worker has.
+#[derive(Clone, Copy)]
+struct Attempt {
+    node: u32,
+    epoch: Epoch,
+    /// Microseconds since the run began when it was started.
+    start_us: u64,
+}
+
+/// A run that is being dispatched.
+pub(super) struct Running<'a> {
+    plan: &'a Plan,
+    state: RunState,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    /// Sessions by the node that boots them.
+    sessions: BTreeMap<u32, SessionId>,
+    epoch: Epoch,
+    platform: Platform,
+    priority: Vec<f64>,
+    capacity: Capacity,
+    log: Log,
+    offers: Vec<ToWorker>,
+    verdict: Option<Verdict>,
+    keep: bool,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn new(plan: &'a Plan, facts: &RunFacts, worker: &Hello) -> Self {
+        let capacity = Capacity {
+            actions: usize::try_from(worker.cores).unwrap_or(usize::MAX).max(1),
+            sessions: usize::try_from(worker.environments).unwrap_or(usize::MAX).max(1),
+        };
+        let expected = |place: u32| {
+            let history = facts.history.get(place as usize).copied().unwrap_or_default();
+            history.0.unwrap_or(1.0)
+        };
+        Self {
+            plan,
+            state: RunState::new(plan),
+            attempts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            epoch: Epoch::default(),
+            platform: worker.platform.clone(),
+            priority: priorities(plan, expected),
+            capacity,
+            log: Log { run: facts.run, began: facts.began, seq: 0, pending: Vec::new() },
+            offers: Vec::new(),
+            verdict: None,
+            keep: facts.keep,
+        }
+    }
+
+    /// Drives the run to its end; its verdict and the state it ended in.
+    pub(super) async fn drive(
+        mut self,
+        (facts, worker): (&RunFacts, &Hello),
+        cancel: &mut watch::Receiver<Option<String>>,
+        link: &mut WorkerLink,
+        recorder: &mut dyn Recorder,
+    ) -> Result<(Verdict, RunState), DispatchError> {
+        self.begin(facts, worker);
+        loop {
+            self.advance();
+            if self.state.is_over() {
+                let verdict = self.finish();
+                self.flush(link, recorder)?;
+                return Ok((verdict, self.state));
+            }
+            self.flush(link, recorder)?;
+            tokio::select! {
+                message = link.receive() => match message {
+                    Some(Ok(message)) => self.take(message, recorder),
+                    // One that talks nonsense cannot be relied on for anything:
+                    // its end of the connection is closed, and it ends its work.
+                    Some(Err(error)) => {
+                        link.close();
+                        self.lose_worker(&Failure::chain(&error));
+                    }
+                    None => self.lose_worker("its process or connection ended"),
+                },
+                reason = cancelled(cancel), if !self.state.is_cancelled() => {
+                    self.cancel(reason, link);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, facts: &RunFacts, worker: &Hello) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let began = now.saturating_sub(facts.began.elapsed());
+        self.happen(RunEventKind::RunStarted {
+            version: VERSION,
+            project: facts.project.clone(),
+            commit: facts.commit.clone(),
+            dirty: facts.dirty,
+            started_unix_ms: u64::try_from(began.as_millis()).unwrap_or(u64::MAX),
+            cores: worker.cores,
+            memory: worker.memory,
+        });
+        let nodes = (0..).zip(&self.plan.nodes).map(|(place, node)| {
+            let history = facts.history.get(place as usize).copied().unwrap_or_default();
+            PlannedNode {
+                name: node.name.clone(),
+                step: node.step,
+                needs: node.needs.clone(),
+                suite: node.suite().map(ToString::to_string),
+                environment: node.environment().map(ToString::to_string),
+                decides: self.plan.decides(place),
+                poolable: node.poolable(),
+                expected_s: history.0,
+                fastest_s: history.1,
+            }
+        });
+        let nodes = nodes.collect();
+        self.happen(RunEventKind::Planned { nodes });
+    }
+
+    /// Carries out decisions until there is none left.
+    fn advance(&mut self) {
+        loop {
+            let decisions = self.state.decide(self.plan, self.capacity, &self.priority);
+            if decisions.is_empty() {
+                break;
+            }
+            for decision in decisions {
+                match decision {
+                    Decision::Start { node, after } => self.start(node, after),
+                    Decision::Skip { node, because } => {
+                        self.happen(RunEventKind::NodeSkipped { node, because });
+                    }
+                }
+            }
+        }
+        if self.verdict.is_none()
+            && let Some(verdict) = self.state.verdict(self.plan)
+        {
+            self.verdict = Some(verdict);
+            let mut failures: Vec<Failure> = Vec::new();
+            for failure in self.state.failures(self.plan) {
+                // One cause ends many nodes when a worker is lost.
+                if !failures.contains(failure) {
+                    failures.push(failure.clone());
+                }
+            }
+            let after = self.state.decided_by(self.plan);
+            self.happen(RunEventKind::VerdictReached { verdict, failures, after });
+        }
+    }
+
+    fn start(&mut self, place: u32, after: Option<u32>) {
+        let Some(node) = self.plan.node(place) else {
+            return;
+        };
+        self.epoch = self.epoch.next();
+        let attempt = AttemptId::from_uuid(Uuid::now_v7());
+        let epoch = self.epoch;
+        self.happen(RunEventKind::NodeStarted { node: place, attempt, epoch, after });
+        let start_us = self.log.pending.last().map_or(0, |event| event.at_us);
+        self.attempts.insert(attempt, Attempt { node: place, epoch, start_us });
+        match self.order(place) {
+            Ok(order) => self.offers.push(ToWorker::Offer(Box::new(Offer {
+                run: self.log.run,
+                node: node.name.clone(),
+                attempt,
+                epoch,
+                order,
+            }))),
+            Err(failure) => {
+                let outcome = NodeOutcome::Failed { failure };
+                self.finish_node(attempt, epoch, outcome, Usage::default());
+            }
+        }
+    }
+
+    fn order(&mut self, place: u32) -> Result<Order, Failure> {
+        let state = &self.state;
+        let resolve = |input: Input| match input {
+            Input::Tree(digest) => Ok(digest),
+            Input::Node(node) => state.output(node).ok_or_else(|| {
+                Failure::environment("engine.no_output", "a node that ended well made nothing")
+            }),
+        };
+        let Some(node) = self.plan.node(place) else {
+            return Err(Failure::environment("engine.no_node", "the plan has no such node"));
+        };
+        Ok(match node.work.clone() {
+            Work::Action(action) => {
+                let action = action.try_map(resolve)?;
+                let key: Digest = action.key(&self.platform);
+                Order::Action { key, action: Box::new(action) }
+            }
+            Work::Stage { session, stage, .. } => {
+                let boot = if node.poolable() { Some(place) } else { session };
+                let stage = Box::new(stage.try_map(resolve)?);
+                let session = boot.map(|boot| {
+                    *self
+                        .sessions
+                        .entry(boot)
+                        .or_insert_with(|| SessionId::from_uuid(Uuid::now_v7()))
+                });
+                Order::Stage { session, stage, keep: self.keep && !self.state.is_cancelled() }
+            }
+        })
+    }
+
+    fn take(&mut self, message: FromWorker, recorder: &mut dyn Recorder) {
+        match message {
+            FromWorker::Hello(_) | FromWorker::Accept { .. } => {}
+            FromWorker::Event { attempt, epoch, event, .. } => {
+                if let Some(found) = self.current(attempt, epoch) {
+                    self.take_event(found, event, recorder);
+                }
+            }
+            FromWorker::Result { attempt, epoch, outcome, usage } => {
+                self.finish_node(attempt, epoch, outcome, usage);
+            }
+        }
+    }
+
+    fn take_event(&mut self, attempt: Attempt, event: AttemptEvent, recorder: &mut dyn Recorder) {
+        let node = attempt.node;
+        let since = |offset: u64| attempt.start_us.saturating_add(offset);
+        let kind = match event {
+            AttemptEvent::Progress { text, fraction } => {
+                let kind = RunEventKind::NodeProgress { node, text, fraction };
+                recorder.show(&self.log.event(kind));
+                return;
+            }
+            AttemptEvent::Span { step, name, start_us, end_us } => RunEventKind::NodeSpan {
+                node,
+                step,
+                name,
+                start_us: since(start_us),
+                end_us: since(end_us),
+            },
+            AttemptEvent::TestsSelected { tests, listed } => {
+                RunEventKind::TestsSelected { node, tests, listed }
+            }
+            AttemptEvent::TestStarted { program, test } => {
+                RunEventKind::TestStarted { node, program, test }
+            }
+            AttemptEvent::TestFinished { program, test, outcome, duration_us, message, output } => {
+                RunEventKind::TestFinished {
+                    node,
+                    program,
+                    test,
+                    outcome,
+                    duration_us,
+                    message,
+                    output,
+                }
+            }
+            AttemptEvent::Evidence { tree, summary } => {
+                RunEventKind::Evidence { node, tree, summary }
+            }
+            AttemptEvent::Warning(failure) => RunEventKind::Warning { node, failure },
+        };
+        self.happen(kind);
+    }
+
+    fn finish_node(
+        &mut self,
+        attempt: AttemptId,
+        epoch: Epoch,
+        outcome: NodeOutcome,
+        usage: Usage,
+    ) {
+        // A result of a try that is no longer the current one is dropped: what
+        // it made may be found by its key, but it decides nothing.
+        let Some(Attempt { node, .. }) = self.current(attempt, epoch) else {
+            return;
+        };
+        self.attempts.remove(&attempt);
+        self.happen(RunEventKind::NodeFinished { node, attempt, epoch, outcome, usage });
+    }
+
+    fn current(&self, attempt: AttemptId, epoch: Epoch) -> Option<Attempt> {
+        let found = self.attempts.get(&attempt).copied().filter(|found| found.epoch == epoch);
+        if found.is_none() {
+            tracing::debug!(%attempt, ?epoch, "a message of a stale attempt was dropped");
+        }
+        found
+    }
+
+    fn cancel(&mut self, reason: String, link: &WorkerLink) {
+        self.happen(RunEventKind::CancelRequested { reason });
+        for (node, attempt) in self.state.running_nodes() {
+            // What tidies up goes on: it is how the run stops.
+            if self.plan.decides(node) {
+                link.send(&ToWorker::Cancel { attempt });
+            }
+        }
+    }
+
+    /// Ends all that the worker had: it will not answer any more, and its
+    /// environments are gone with it. What is offered from now on is lost in
+    /// the same way, one after the other, until nothing is left that could be.
+    fn lose_worker(&mut self, why: &str) {
+        let lost: Vec<_> = self.attempts.iter().map(|(id, attempt)| (*id, *attempt)).collect();
+        for (id, attempt) in lost {
+            let failure = Failure::environment("worker.lost", format!("the worker is lost: {why}"));
+            let outcome = NodeOutcome::Failed { failure };
+            self.finish_node(id, attempt.epoch, outcome, Usage::default());
+        }
+    }
+
+    fn finish(&mut self) -> Verdict {
+        let verdict = self.verdict.unwrap_or(Verdict::NotRun);
+        self.happen(RunEventKind::RunFinished { verdict });
+        verdict
+    }
+
+    /// Records what happened, then lets follow what follows from it.
+    fn flush(
+        &mut self,
+        link: &WorkerLink,
+        recorder: &mut dyn Recorder,
+    ) -> Result<(), DispatchError> {
+        if !self.log.pending.is_empty() {
+            recorder.record(&self.log.pending).map_err(DispatchError::Record)?;
+            self.log.pending.clear();
+        }
+        for offer in self.offers.drain(..) {
+            link.send(&offer);
+        }
+        Ok(())
+    }
+
+    /// Lets something happen: the state changes as the event says, and the event
+    /// is recorded next. One that cannot be is a mistake of ours: it is told, and
+    /// did not happen.
+    fn happen(&mut self, kind: RunEventKind) {
+        match change_of(&kind).map_or(Ok(()), |change| self.state.apply(change)) {
+            Ok(()) => self.log.push(kind),
+            Err(error) => tracing::error!(%error, "a change of run state was refused"),
+        }
+    }
+}
+
+fn micros(micros: u128) -> u64 {
+    u64::try_from(micros).unwrap_or(u64::MAX)
+}
