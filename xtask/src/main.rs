@@ -7,6 +7,10 @@
 mod bench;
 mod demo;
 mod generate;
+mod leaks;
+mod prerequisites;
+mod repository;
+mod steps;
 mod test;
 mod tidy;
 

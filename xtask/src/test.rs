@@ -1,10 +1,123 @@
-//! `cargo xtask test`.
+//! `cargo xtask test`: all that CI runs, cheapest first, until the first red.
+
+mod runs;
+mod totals;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+
+use crate::leaks::{After, Snapshot, check};
+use crate::repository::{build, cargo, seatrial, shown, succeed};
+use crate::steps::Steps;
+use crate::{generate, prerequisites, tidy};
+use totals::Totals;
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Also the long rest: conformance tests, ten runs in a row with one killed
+    #[arg(long)]
+    full: bool,
+}
 
-/// Runs it.
-pub(crate) fn run(_args: &Args) -> anyhow::Result<()> {
-    anyhow::bail!("test is not written yet")
+/// Runs all steps. The last line printed is `N passed, N failed`: the tests of
+/// `cargo test`, and one more failed where another step is red.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut steps = Steps::new();
+    let mut totals = Totals::default();
+    let done = all(args, &mut steps, &mut totals);
+    steps.summarize();
+    if let Err(error) = &done {
+        println!("\nred: {error:#}");
+        // What is red and no test: it must not end with "0 failed".
+        totals.failed = totals.failed.max(1);
+    }
+    println!("\n{} passed, {} failed", totals.passed, totals.failed);
+    done
+}
+
+fn all(args: &Args, steps: &mut Steps, totals: &mut Totals) -> anyhow::Result<()> {
+    steps.step("what this machine needs", prerequisites::ensure_all)?;
+    steps.step("format", || succeed(&mut cargo(&["fmt", "--all", "--check"])))?;
+    steps.step("tidy", tidy::run)?;
+    steps.step("clippy", || {
+        let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+        succeed(&mut cargo(&lint))
+    })?;
+    steps.step("documentation", || {
+        let mut command = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+        succeed(command.env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    steps.step("build seatrial", build)?;
+    steps.step("generated files", generate::check)?;
+    steps.step("Kubernetes and friends (minutes the first time, then kept)", || {
+        succeed(&mut seatrial(&["components", "install"]))
+    })?;
+    let before = Snapshot::take()?;
+    steps.step("cargo test", || cargo_test(&["--workspace", "--no-fail-fast"], totals))?;
+    steps.step("examples/podinfo", runs::podinfo)?;
+    steps.step("examples/podinfo again: nothing is made twice", runs::podinfo_again)?;
+    steps.step("applying and watching on a cluster of `seatrial env up`", || {
+        runs::with_environment(|kubeconfig| {
+            let mut command = cargo(&["test", "--package", "seatrial-deploy", "--test", "cluster"]);
+            count(command.env("SEATRIAL_TEST_KUBECONFIG", kubeconfig), totals)
+        })
+    })?;
+    steps.step("nothing is left", || check(&before, After::End))?;
+    if args.full {
+        steps.step("ten runs in a row, one killed", || runs::ten_in_a_row(&before))?;
+        steps.step("nothing is left of those", || check(&before, After::End))?;
+        steps.step("examples/conformance", || {
+            succeed(&mut seatrial(&["run", "-C", "examples/conformance"]))
+        })?;
+        steps.step("nothing is left of that", || check(&before, After::End))?;
+        match cargo(&["deny", "--version"]).stderr(Stdio::null()).status() {
+            Ok(status) if status.success() => {
+                steps.step("cargo deny", || succeed(&mut cargo(&["deny", "check"])))?;
+            }
+            _ => println!("\ncargo deny is not installed: licences and advisories not looked at"),
+        }
+    }
+    Ok(())
+}
+
+/// `cargo test`, its results added to `totals`.
+fn cargo_test(args: &[&str], totals: &mut Totals) -> anyhow::Result<()> {
+    let mut command = cargo(&["test"]);
+    command.args(args);
+    // What a developer's shell may say about where things are is not the test's.
+    for name in ["SEATRIAL_STATE_DIR", "SEATRIAL_COMPONENTS", "SEATRIAL_TEST_KUBECONFIG", "UPDATE"]
+    {
+        command.env_remove(name);
+    }
+    count(&mut command, totals)
+}
+
+fn count(command: &mut Command, totals: &mut Totals) -> anyhow::Result<()> {
+    // A snapshot that differs is red, and not a new file in the work tree.
+    command.env("INSTA_UPDATE", "no");
+    each_line(command.stdout(Stdio::piped()), |line| totals.add(line))
+}
+
+/// Runs a command to its end, which must be good, and looks at each line of
+/// the one stream that is piped while it passes through.
+fn each_line(command: &mut Command, mut look: impl FnMut(&str)) -> anyhow::Result<()> {
+    let mut child =
+        command.spawn().with_context(|| format!("{} does not start", shown(command)))?;
+    let stream: Box<dyn std::io::Read> = match (child.stdout.take(), child.stderr.take()) {
+        (Some(stdout), _) => Box::new(stdout),
+        (None, Some(stderr)) => Box::new(stderr),
+        (None, None) => anyhow::bail!("no stream of {} is piped", shown(command)),
+    };
+    for line in BufReader::new(stream).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        writeln!(std::io::stdout(), "{line}")?;
+        look(&line);
+    }
+    let status = child.wait()?;
+    anyhow::ensure!(status.success(), "{} ended with {status}", shown(command));
+    Ok(())
 }

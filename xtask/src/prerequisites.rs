@@ -1,0 +1,87 @@
+//! What this machine must have before anything else: found, or installed by
+//! apt where that is possible.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{bail, ensure};
+
+use crate::repository::succeed;
+
+/// Something that the machine must have.
+struct Prerequisite {
+    name: &'static str,
+    /// The Debian package that brings it.
+    package: &'static str,
+    is_there: fn() -> bool,
+}
+
+const PREREQUISITES: &[Prerequisite] = &[
+    Prerequisite { name: "git", package: "git", is_there: || program("git") },
+    Prerequisite { name: "ip", package: "iproute2", is_there: || program("ip") },
+    Prerequisite { name: "nft", package: "nftables", is_there: || program("nft") },
+    Prerequisite { name: "pkg-config", package: "pkg-config", is_there: || program("pkg-config") },
+    Prerequisite { name: "libseccomp", package: "libseccomp-dev", is_there: libseccomp },
+];
+
+/// Makes sure that everything is there.
+pub(crate) fn ensure_all() -> anyhow::Result<()> {
+    ensure!(is_root(), "environments need root: run this as root");
+    ensure!(
+        program("go"),
+        "go is not there: install Go 1.26 or newer from https://go.dev/dl/ \
+         (the examples are written in Go)"
+    );
+    let missing: Vec<_> = PREREQUISITES.iter().filter(|needed| !(needed.is_there)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<_> = missing.iter().map(|needed| needed.package).collect();
+    let names: Vec<_> = missing.iter().map(|needed| needed.name).collect();
+    if !program("apt-get") {
+        bail!("missing: {} (Debian has them as {})", names.join(", "), packages.join(" "));
+    }
+    println!("missing: {}; installing {}", names.join(", "), packages.join(" "));
+    if install(&packages).is_err() {
+        // The lists of packages may be old or empty.
+        succeed(&mut apt(&["update"]))?;
+        install(&packages)?;
+    }
+    let still = missing.iter().find(|needed| !(needed.is_there)());
+    match still {
+        Some(needed) => {
+            bail!("{} was installed, and yet {} is missing", needed.package, needed.name)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether this process may do everything; the owner of `/proc/self` is who it
+/// runs as.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+fn install(packages: &[&str]) -> anyhow::Result<()> {
+    succeed(apt(&["install", "--yes", "--no-install-recommends"]).args(packages))
+}
+
+fn apt(args: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    command
+}
+
+fn program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // A user's PATH often lacks where `ip` and `nft` are.
+    let more = ["/usr/sbin", "/sbin"].map(|dir| Path::new(dir).to_owned());
+    std::env::split_paths(&path).chain(more).any(|dir| dir.join(name).is_file())
+}
+
+fn libseccomp() -> bool {
+    let mut command = Command::new("pkg-config");
+    command.args(["--exists", "libseccomp"]).stdin(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
