@@ -6,7 +6,7 @@ set -euo pipefail
 version=$(sed -n 's|.*github.com/stefanprodan/podinfo \(v[^ ]*\).*|\1|p' go.mod)
 cd e2e
 for package in api cluster; do
-	go test -c -trimpath \
+	go test -vet=off -c -trimpath \
 		-ldflags "-s -w -X seatrial.invalid/examples/podinfo/e2e/internal/podinfo.Revision=${version##*-}" \
 		-o "$OUT/$package.test" "./$package"
 done
