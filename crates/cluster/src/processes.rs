@@ -215,6 +215,7 @@ pub(crate) async fn poll<T>(
         if let Some(answer) = ask().await? {
             return Ok(answer);
         }
+        #[expect(clippy::disallowed_methods, reason = "for what tells nobody of its state")]
         tokio::time::sleep(interval).await;
     }
 }

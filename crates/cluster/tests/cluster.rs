@@ -219,6 +219,7 @@ async fn volumes_services_and_names_work_on_two_nodes() {
             break;
         }
         assert!(Instant::now() < deadline, "{list:?}");
+        #[expect(clippy::disallowed_methods, reason = "looks again until the deadline")]
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
@@ -364,6 +365,7 @@ fn a_killed_owner_leaves_nothing_running_within_a_second() {
     owner.wait().unwrap();
     while processes_in(&namespace) > 0 {
         assert!(killed.elapsed() < Duration::from_secs(1), "{} left", processes_in(&namespace));
+        #[expect(clippy::disallowed_methods, reason = "no event tells that a namespace is empty")]
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!((mounts(), links()), before);

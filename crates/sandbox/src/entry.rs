@@ -41,6 +41,7 @@ pub fn enter_if_asked() {
         Some(role) if role == Role::Init.word() => crate::init::inside(),
         _ => 2,
     };
+    #[expect(clippy::disallowed_methods, reason = "the caller, main, must not go on")]
     std::process::exit(code);
 }
 
