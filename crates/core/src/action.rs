@@ -22,7 +22,7 @@ pub enum Action<I> {
 }
 
 /// Where an action finds something it reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Input {
     /// A tree that exists: files of the project.
@@ -32,7 +32,7 @@ pub enum Input {
 }
 
 /// A command that makes a tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CommandAction<I> {
     /// The command.
     pub run: Command,

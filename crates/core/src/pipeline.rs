@@ -47,7 +47,7 @@ pub enum Param {
 }
 
 /// A command: a script for `bash -euo pipefail`, or a program with arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// A script.
@@ -98,7 +98,7 @@ pub struct Fetch {
 }
 
 /// CPU and memory that something may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Resources {
     /// Thousandths of a core.
     pub cpu_millis: Option<u64>,

@@ -3,7 +3,7 @@
 //! There is no order of phases here or anywhere: a node starts when what it
 //! needs is there. A boot needs nothing, so it runs beside the builds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::action::{Action, CommandAction, ImageAction, ImageBase, ImageLayerFile, Input};
 use crate::digest::Digest;
@@ -100,6 +100,7 @@ impl Plan {
             pipeline,
             facts,
             plan: Self::default(),
+            fetches: HashMap::new(),
             builds: BTreeMap::new(),
             images: BTreeMap::new(),
         };
@@ -160,6 +161,8 @@ struct Planner<'a> {
     pipeline: &'a Pipeline,
     facts: &'a Facts<'a>,
     plan: Plan,
+    /// Places of what is fetched.
+    fetches: HashMap<CommandAction<Input>, u32>,
     builds: BTreeMap<Name, u32>,
     images: BTreeMap<Name, u32>,
 }
@@ -376,12 +379,16 @@ impl Planner<'_> {
                     env: BTreeMap::new(),
                     ..action
                 };
-                let work = Work::Action(Action::Command(action));
                 // Two builds often fetch the same: one node does it for both.
-                let same = self.plan.nodes.iter().position(|node| node.work == work);
-                Some(Input::Node(match same {
-                    Some(place) => place_of(place),
-                    None => self.push(format!("fetch/{name}"), step, &[], When::AllWell, work),
+                Some(Input::Node(match self.fetches.get(&action) {
+                    Some(place) => *place,
+                    None => {
+                        let work = Work::Action(Action::Command(action.clone()));
+                        let place =
+                            self.push(format!("fetch/{name}"), step, &[], When::AllWell, work);
+                        self.fetches.insert(action, place);
+                        place
+                    }
                 }))
             }
         };

@@ -7,12 +7,12 @@
 //!     └───────────────── Skipped ──────────────▲
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, Epoch};
-use crate::plan::{Plan, When, Work};
+use crate::plan::{Node, Plan, When, Work};
 use crate::stage::Stage;
 use crate::verdict::Verdict;
 
@@ -149,17 +149,40 @@ pub struct RunState {
     ended: Vec<u32>,
     tests: BTreeMap<(u32, String, String), Verdict>,
     cancelled: bool,
+    /// For each node, those that need it.
+    needed_by: Vec<Vec<u32>>,
+    /// For each node, how many of those that it needs have not ended.
+    needs_left: Vec<usize>,
+    /// Waiting nodes that more than waiting may be decided of: all that they
+    /// need has ended, or some of it did not end well, or the run is cancelled.
+    open: BTreeSet<u32>,
+    /// Nodes that a worker has.
+    running: BTreeSet<u32>,
+    /// How many nodes have not ended.
+    left: usize,
 }
 
 impl RunState {
     /// The state of a run of `plan` before anything happened.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
+        let mut needed_by = vec![Vec::new(); plan.nodes.len()];
+        for (place, node) in (0..).zip(&plan.nodes) {
+            for need in &node.needs {
+                needed_by[*need as usize].push(place);
+            }
+        }
+        let needless = |(place, node): (u32, &Node)| node.needs.is_empty().then_some(place);
         Self {
             nodes: vec![NodeState::Waiting; plan.nodes.len()],
             ended: Vec::new(),
             tests: BTreeMap::new(),
             cancelled: false,
+            needed_by,
+            needs_left: plan.nodes.iter().map(|node| node.needs.len()).collect(),
+            open: (0..).zip(&plan.nodes).filter_map(needless).collect(),
+            running: BTreeSet::new(),
+            left: plan.nodes.len(),
         }
     }
 
@@ -169,13 +192,20 @@ impl RunState {
     /// When it cannot have happened; the state is unchanged then.
     pub fn apply(&mut self, change: Change) -> Result<(), IllegalChange> {
         match change {
-            Change::CancelRequested => self.cancelled = true,
+            Change::CancelRequested => {
+                self.cancelled = true;
+                let waiting =
+                    (0..).zip(&self.nodes).filter(|(_, state)| **state == NodeState::Waiting);
+                self.open.extend(waiting.map(|(place, _)| place));
+            }
             Change::Started { node, attempt, epoch } => {
                 let slot = self.slot(node)?;
                 if *slot != NodeState::Waiting {
                     return Err(IllegalChange::WrongState { node, change: "started" });
                 }
                 *slot = NodeState::Running { attempt, epoch };
+                self.open.remove(&node);
+                self.running.insert(node);
             }
             Change::Finished { node, epoch, ending } => {
                 let slot = self.slot(node)?;
@@ -185,15 +215,17 @@ impl RunState {
                 if current != epoch {
                     return Err(IllegalChange::Stale { node, current, stale: epoch });
                 }
-                *slot = NodeState::Ended(ending);
+                self.running.remove(&node);
                 self.ended.push(node);
+                self.end(node, ending);
             }
             Change::Skipped { node, because } => {
                 let slot = self.slot(node)?;
                 if *slot != NodeState::Waiting {
                     return Err(IllegalChange::WrongState { node, change: "skipped" });
                 }
-                *slot = NodeState::Ended(Ending::Skipped(because));
+                self.open.remove(&node);
+                self.end(node, Ending::Skipped(because));
             }
             Change::Test { node, test: (program, test), verdict } => {
                 if !matches!(self.slot(node)?, NodeState::Running { .. }) {
@@ -208,6 +240,20 @@ impl RunState {
         Ok(())
     }
 
+    fn end(&mut self, place: u32, ending: Ending) {
+        let well = matches!(ending, Ending::Done(_));
+        self.nodes[place as usize] = NodeState::Ended(ending);
+        self.left -= 1;
+        for next in &self.needed_by[place as usize] {
+            let needs_left = &mut self.needs_left[*next as usize];
+            *needs_left -= 1;
+            let waits = self.nodes[*next as usize] == NodeState::Waiting;
+            if waits && (*needs_left == 0 || !well) {
+                self.open.insert(*next);
+            }
+        }
+    }
+
     /// What to do next. Each node appears at most once. Carrying the decisions
     /// out, telling [`RunState::apply`], and asking again until there is none
     /// (a skip makes others possible) gives progress until
@@ -218,13 +264,13 @@ impl RunState {
     #[must_use]
     pub fn decide(&self, plan: &Plan, capacity: Capacity, priority: &[f64]) -> Vec<Decision> {
         let mut decisions = Vec::new();
-        let mut startable = Vec::new();
-        for (place, state) in (0..).zip(&self.nodes) {
-            if *state != NodeState::Waiting {
-                continue;
-            }
-            match self.readiness(plan, place) {
+        let (mut actions, mut boots, mut startable) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, node) in self.open.iter().filter_map(|place| Some((*place, plan.node(*place)?)))
+        {
+            match self.readiness(node) {
                 Readiness::Wait => {}
+                Readiness::Start if is_action(&node.work) => actions.push(place),
+                Readiness::Start if is_boot(&node.work) => boots.push(place),
                 Readiness::Start => startable.push(place),
                 Readiness::Skip(because) => {
                     decisions.push(Decision::Skip { node: place, because });
@@ -232,32 +278,34 @@ impl RunState {
             }
         }
         let urgency = |place: u32| priority.get(place as usize).copied().unwrap_or(0.0);
-        startable.sort_by(|a, b| urgency(*b).total_cmp(&urgency(*a)).then(a.cmp(b)));
-        let mut actions = self.running(plan, is_action);
-        let mut sessions = self.sessions(plan);
-        for place in startable {
-            let work = plan.node(place).map(|node| &node.work);
-            if work.is_some_and(is_action) {
-                if actions >= capacity.actions {
-                    continue;
-                }
-                actions += 1;
-            } else if work.is_some_and(is_boot) {
-                if sessions >= capacity.sessions {
-                    continue;
-                }
-                sessions += 1;
+        let order = |a: &u32, b: &u32| urgency(*b).total_cmp(&urgency(*a)).then(a.cmp(b));
+        // Far more may wait for room than there is: only who gets it matters.
+        let mut take = |mut places: Vec<u32>, room: usize| {
+            if places.len() > room {
+                places.select_nth_unstable_by(room, order);
+                places.truncate(room);
             }
+            startable.append(&mut places);
+        };
+        take(actions, capacity.actions.saturating_sub(self.running(plan, is_action)));
+        if !boots.is_empty() {
+            take(boots, capacity.sessions.saturating_sub(self.sessions(plan)));
+        }
+        startable.sort_by(order);
+        decisions.extend(startable.into_iter().map(|node| {
             // Had nothing ended since, it would have been started earlier: the
             // last end is what it waited for, as a need or for its room.
-            decisions.push(Decision::Start { node: place, after: self.ended.last().copied() });
-        }
+            Decision::Start { node, after: self.ended.last().copied() }
+        }));
         decisions
     }
 
     /// The verdict, once nothing that decides is left to do.
     #[must_use]
     pub fn verdict(&self, plan: &Plan) -> Option<Verdict> {
+        if self.running.iter().any(|place| plan.decides(*place)) {
+            return None;
+        }
         let mut verdicts = Vec::new();
         for (place, state) in (0..).zip(&self.nodes) {
             let decides = plan.decides(place);
@@ -290,7 +338,7 @@ impl RunState {
     /// Whether every node has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.nodes.iter().all(|state| matches!(state, NodeState::Ended(_)))
+        self.left == 0
     }
 
     /// Whether somebody wants the run to stop.
@@ -316,8 +364,8 @@ impl RunState {
 
     /// The nodes that are running.
     pub fn running_nodes(&self) -> impl Iterator<Item = (u32, AttemptId)> + '_ {
-        (0..).zip(&self.nodes).filter_map(|(place, state)| match state {
-            NodeState::Running { attempt, .. } => Some((place, *attempt)),
+        self.running.iter().filter_map(|place| match self.node(*place)? {
+            NodeState::Running { attempt, .. } => Some((*place, *attempt)),
             _ => None,
         })
     }
@@ -342,10 +390,7 @@ impl RunState {
         self.nodes.get_mut(node as usize).ok_or(IllegalChange::NoSuchNode(node))
     }
 
-    fn readiness(&self, plan: &Plan, place: u32) -> Readiness {
-        let Some(node) = plan.node(place) else {
-            return Readiness::Wait;
-        };
+    fn readiness(&self, node: &Node) -> Readiness {
         let cleans_up = node.when == When::Always;
         if self.cancelled && !cleans_up {
             return Readiness::Skip(None);
@@ -392,7 +437,7 @@ impl RunState {
 
     /// Whether there is an environment to look into or to drop: a boot that
     /// failed leaves none.
-    fn session_began(&self, node: &crate::plan::Node) -> bool {
+    fn session_began(&self, node: &Node) -> bool {
         match &node.work {
             Work::Stage { session: Some(boot), .. } => self.is_done(*boot),
             _ => true,
@@ -400,9 +445,8 @@ impl RunState {
     }
 
     fn running(&self, plan: &Plan, which: fn(&Work) -> bool) -> usize {
-        self.running_nodes()
-            .filter(|(place, _)| plan.node(*place).is_some_and(|node| which(&node.work)))
-            .count()
+        let running = self.running.iter().filter_map(|place| plan.node(*place));
+        running.filter(|node| which(&node.work)).count()
     }
 
     /// Sessions that hold an environment: from the start of their boot to the

@@ -62,6 +62,7 @@ fn simulate(plan: &Plan, script: &Script) -> Simulated {
         while let decisions = state.decide(plan, CAPACITY, &[])
             && !decisions.is_empty()
         {
+            assert_eq!(decisions, decisions_by_a_look_at_all(&state, plan));
             for decision in decisions {
                 match decision {
                     Decision::Start { node, .. } => {
@@ -104,6 +105,14 @@ fn simulate(plan: &Plan, script: &Script) -> Simulated {
         state.apply(Change::Finished { node, epoch, ending }).expect("it was running");
     }
     Simulated { state, started, failed }
+}
+
+/// What would be decided if every waiting node were looked at.
+fn decisions_by_a_look_at_all(state: &RunState, plan: &Plan) -> Vec<Decision> {
+    let mut all = state.clone();
+    let waiting = (0..).zip(&state.nodes).filter(|(_, state)| **state == NodeState::Waiting);
+    all.open = waiting.map(|(place, _)| place).collect();
+    all.decide(plan, CAPACITY, &[])
 }
 
 proptest! {
