@@ -65,6 +65,9 @@ pub struct Evidence {
     pub bytes: u64,
     /// What could not be had, one line each.
     pub errors: Vec<String>,
+    /// What a person reads first, one line each and not too many: which pods are
+    /// not ready and why, then the last warnings.
+    pub summary: Vec<String>,
 }
 
 /// Writes evidence of `namespaces`, or of all when there are none, into
@@ -111,6 +114,7 @@ pub async fn evidence(
         let path = place.join(format!("{}.txt", file_name(name_of(pod))));
         writer.write(&path, describe::pod(pod, &all_events).as_bytes()).await;
     }
+    writer.evidence.summary = describe::summary(&pods, &all_events);
     let logs = pods.iter().flat_map(logs_of).collect::<Vec<_>>();
     let mut logs = stream::iter(logs)
         .map(async |log| {

@@ -11,8 +11,7 @@ use seatrial_core::digest::Digest;
 use seatrial_core::failure::{Failure, Fault};
 use seatrial_deploy::{
     ApplyOptions, Cluster, EvidenceLimits, Object, ReadyCondition, Wanted, apply, check_images,
-    connect, default_conditions, ensure_namespace, evidence, image_ids, parse,
-    wait_ready,
+    connect, default_conditions, ensure_namespace, evidence, image_ids, parse, wait_ready,
 };
 use tokio::time::Instant;
 

@@ -7,7 +7,9 @@ use seatrial_core::action::Action;
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_protocol::event::{NodeOutcome, Usage};
-use seatrial_store::{ActionResult, Outputs, Recorded, Scope};
+use seatrial_store::{ActionLock, ActionResult, Outputs, Recorded, Scope, Store};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::attempt::{Attempt, micros};
 use crate::machine::Machine;
@@ -49,7 +51,7 @@ fn make_blocking(
         Some(lock) => lock,
         None => {
             attempt.progress("the same is being made by another run", None);
-            let lock = store.lock_action(key, Scope::Trusted)?;
+            let lock = wait_for_lock(store, attempt, key)?;
             if let Some(result) = store.lookup(key, Scope::Trusted)? {
                 return Ok(hit(&result));
             }
@@ -59,7 +61,7 @@ fn make_blocking(
     let began = Instant::now();
     let made = match action {
         Action::Command(command) => command::make(machine, attempt, &command)?,
-        Action::Image(order) => image::make(machine, attempt, order)?,
+        Action::Image(order) => image::make(machine, attempt, &order)?,
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let result = ActionResult {
@@ -76,6 +78,30 @@ fn make_blocking(
     };
     let outcome = NodeOutcome::Done { output: outputs.digest(), hit: false };
     Ok(Done { outcome, usage: made.usage })
+}
+
+/// Waits until nobody else makes the same, or the attempt is cancelled.
+fn wait_for_lock(
+    store: &Arc<Store>,
+    attempt: &Attempt,
+    key: Digest,
+) -> Result<ActionLock, Failure> {
+    // The kernel cannot be told to stop waiting. A thread that waits in vain
+    // holds nobody up and ends with this process, or lets go of what it gets.
+    let (tell, told) = oneshot::channel();
+    let store = store.clone();
+    std::thread::spawn(move || tell.send(store.lock_action(key, Scope::Trusted)));
+    Handle::current().block_on(async {
+        tokio::select! {
+            lock = told => match lock {
+                Ok(lock) => Ok(lock?),
+                Err(_) => Err(Failure::environment("store.lock", "waiting for a lock failed")),
+            },
+            () = attempt.cancel().cancelled() => {
+                Err(Failure::environment("run.cancelled", "the work was stopped"))
+            }
+        }
+    })
 }
 
 fn hit(result: &ActionResult) -> Done {

@@ -8,14 +8,16 @@ use seatrial_core::failure::Failure;
 use seatrial_core::ids::{AttemptId, Epoch, RunId};
 use seatrial_core::name::Name;
 use seatrial_core::step::Step;
-use seatrial_protocol::worker::{AttemptEvent, FromWorker, encode};
+use seatrial_protocol::event::{NodeOutcome, Usage};
+use seatrial_protocol::worker::{AttemptEvent, FRAME_LIMIT, FromWorker, encode};
 use seatrial_store::Store;
 use seatrial_store::log::LogKey;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of output that are kept of one stream of an attempt.
-const LOG_CAP: u64 = 64 << 20;
+/// Bytes of output that are kept of one stream of an attempt: more than a
+/// command may print, so that there is room to say what was dropped.
+const LOG_CAP: u64 = 65 << 20;
 
 /// What an attempt has of the world besides its order. Cheap to clone.
 #[derive(Clone)]
@@ -64,6 +66,19 @@ impl Attempt {
         &self.inner.cancel
     }
 
+    /// Says that it is over: the last that is said of it.
+    pub(crate) async fn end(&self, outcome: NodeOutcome, usage: Usage) {
+        let (attempt, epoch) = (self.inner.id, self.inner.epoch);
+        let mut frame = encode(&FromWorker::Result { attempt, epoch, outcome, usage });
+        if frame.len() > FRAME_LIMIT {
+            let message = format!("the result of this attempt has {} bytes", frame.len());
+            let failure = Failure::environment("worker.result_too_large", message);
+            let outcome = NodeOutcome::Failed { failure };
+            frame = encode(&FromWorker::Result { attempt, epoch, outcome, usage });
+        }
+        let _ = self.inner.to_engine.send(frame).await;
+    }
+
     /// Says that something happened.
     pub(crate) async fn event(&self, event: AttemptEvent) {
         // The error says only that the engine is gone; `serve` notices that.
@@ -98,7 +113,16 @@ impl Attempt {
         // Frames of one attempt may be sent by several threads; the number
         // only has to be unique and roughly rising.
         let seq = inner.seq.fetch_add(1, Ordering::Relaxed);
-        encode(&FromWorker::Event { attempt: inner.id, epoch: inner.epoch, seq, event })
+        let frame = |event| {
+            encode(&FromWorker::Event { attempt: inner.id, epoch: inner.epoch, seq, event })
+        };
+        let encoded = frame(event);
+        if encoded.len() <= FRAME_LIMIT {
+            return encoded;
+        }
+        // The engine would give this worker up.
+        let message = format!("an event of {} bytes was left out", encoded.len());
+        frame(AttemptEvent::Warning(Failure::environment("worker.event_too_large", message)))
     }
 }
 
@@ -118,7 +142,7 @@ impl LogWriter {
         match inner.store.append_log(key, self.offset, bytes, LOG_CAP) {
             Ok(appended) => self.offset = appended.next,
             Err(error) => {
-                tracing::warn!(error = %Failure::chain(&error), "a log cannot be written")
+                tracing::warn!(error = %Failure::chain(&error), "a log cannot be written");
             }
         }
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
@@ -12,16 +11,23 @@ use seatrial_core::action::CommandAction;
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::pipeline::Command;
-use seatrial_core::quantity::show_duration;
 use seatrial_protocol::event::Usage;
-use seatrial_protocol::worker::AttemptEvent;
+use seatrial_sandbox::Error as SandboxError;
 use seatrial_sandbox::action::{
-    ActionSpec, Network, Outcome, ProcessLimits, Running, Status, Stopper, Stream, base_root,
+    ActionSpec, Network, Outcome, ProcessLimits, Running, Stopper, Stream, base_root,
 };
 use seatrial_sandbox::cgroup::{Cgroup, Limits};
 use seatrial_sandbox::root::Mount;
 use seatrial_store::{Outputs, TreeLimits};
+use seatrial_suite::STOP_GRACE;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
+
+mod judge;
+
+pub(crate) use judge::{Tail, judge};
 
 use crate::action::Made;
 use crate::attempt::{Attempt, micros, name};
@@ -37,7 +43,8 @@ const TASKS: u64 = 8192;
 /// Bytes that stay free on the disk of the store: a command that leaves less
 /// is stopped, before everything else on this machine fails.
 const FREE: u64 = 512 << 20;
-/// How often free space is looked at. The kernel tells nobody when it falls.
+/// How often free space is looked at, and the time, since the deadline moves.
+/// The kernel tells nobody when space falls.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What a command that is about to run has.
@@ -50,6 +57,31 @@ pub(crate) struct Prepared {
     pub(crate) network: Network,
     pub(crate) memory: Option<u64>,
     pub(crate) timeout: Duration,
+    /// What tells that the environment it works in broke; it is stopped then.
+    pub(crate) broken: Option<CancellationToken>,
+    /// The signal by which it is asked to end when its time is over; without
+    /// one it is ended at once.
+    pub(crate) stop_signal: Option<i32>,
+}
+
+/// Why a command came to no end that could be judged.
+pub(crate) enum NoEnd {
+    /// The kernel does not start the program, for this reason.
+    NotStarted(String),
+    /// Something else.
+    Failed(Failure),
+}
+
+impl From<NoEnd> for Failure {
+    fn from(no_end: NoEnd) -> Self {
+        match no_end {
+            NoEnd::NotStarted(why) => Self::config("command.not_started", why).hint(
+                "a program is found in `tools:`, on the system's PATH or by its path, \
+                 and must be executable",
+            ),
+            NoEnd::Failed(failure) => failure,
+        }
+    }
 }
 
 /// When a command is stopped: a time since its start that can move while it
@@ -121,6 +153,8 @@ pub(crate) fn make(
         network: if action.network { Network::Host } else { Network::Private },
         memory: action.resources.memory,
         timeout: action.timeout,
+        broken: None,
+        stop_signal: None,
     };
     let mut tail = Tail::default();
     let mut log = attempt.log(name("output"));
@@ -139,14 +173,15 @@ pub(crate) fn make(
 }
 
 /// Runs a command in the sandbox until it ends, its time is over, the attempt
-/// is cancelled or the disk is nearly full.
+/// is cancelled, its environment breaks or the disk is nearly full. Called
+/// from a thread of the runtime that may block.
 pub(crate) fn run(
     machine: &Machine,
     attempt: &Attempt,
     prepared: &Prepared,
     deadline: &Deadline,
     on_output: impl FnMut(Stream, &[u8]),
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, NoEnd> {
     let mut root = base_root(TMP);
     root.mounts.extend(prepared.mounts.iter().cloned());
     let mut env = prepared.env.clone();
@@ -167,36 +202,46 @@ pub(crate) fn run(
         gid,
         limits: ProcessLimits { open_files: 16_384, file_size: 64 << 30 },
     };
-    let cgroup = group(machine, attempt, prepared.memory)?;
-    let running = Running::start(machine.exe(), &spec, Some(cgroup)).map_err(|e| e.failure())?;
+    let cgroup = group(machine, attempt, prepared.memory).map_err(NoEnd::Failed)?;
+    let running = Running::start(machine.exe(), &spec, Some(cgroup)).map_err(no_end)?;
     let watch = Watch {
         stopper: running.stopper(),
         cancel: attempt.cancel().clone(),
         disk: machine.store().dir().to_owned(),
+        broken: prepared.broken.clone().unwrap_or_default(),
         deadline: deadline.clone(),
+        stop_signal: prepared.stop_signal,
     };
-    // A thread of its own: this one is busy with the command's output.
-    let (over, ended) = std::sync::mpsc::channel::<()>();
-    let watcher = std::thread::spawn(move || watch.until(&ended));
+    // This thread is busy with the command's output.
+    let (over, ended) = oneshot::channel::<()>();
+    let watcher = Handle::current().spawn(watch.until(ended));
     let outcome = running.wait(Duration::MAX, OUTPUT, on_output);
     drop(over);
-    let stopped = watcher.join().unwrap_or(None);
-    let mut outcome = outcome.map_err(|error| error.failure())?;
+    let stopped = Handle::current().block_on(watcher).unwrap_or(None);
+    let mut outcome = outcome.map_err(no_end)?;
     match stopped {
         Some(Stopped::DiskFull) => {
             let hint = format!("it was stopped when less than {} MiB were free", FREE >> 20);
             let failure = Failure::environment("build.disk_full", "the command filled the disk");
-            return Err(failure.hint(hint));
+            return Err(NoEnd::Failed(failure.hint(hint)));
         }
         Some(Stopped::TimedOut) => outcome.timed_out = true,
-        Some(Stopped::Cancelled) | None => {}
+        Some(Stopped::Cancelled | Stopped::Broken) | None => {}
     }
     Ok(outcome)
+}
+
+fn no_end(error: SandboxError) -> NoEnd {
+    match error {
+        SandboxError::NotStarted(why) => NoEnd::NotStarted(why),
+        error => NoEnd::Failed(error.failure()),
+    }
 }
 
 /// Why a command was stopped.
 enum Stopped {
     Cancelled,
+    Broken,
     TimedOut,
     DiskFull,
 }
@@ -205,104 +250,46 @@ enum Stopped {
 struct Watch {
     stopper: Stopper,
     cancel: CancellationToken,
+    broken: CancellationToken,
     disk: PathBuf,
     deadline: Deadline,
+    stop_signal: Option<i32>,
 }
 
 impl Watch {
-    fn until(&self, ended: &Receiver<()>) -> Option<Stopped> {
+    async fn until(self, mut ended: oneshot::Receiver<()>) -> Option<Stopped> {
         let started = Instant::now();
-        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
-            let stopped = if self.cancel.is_cancelled() {
-                Stopped::Cancelled
-            } else if started.elapsed() > self.deadline.get() {
-                Stopped::TimedOut
-            } else if free_space(&self.disk) < FREE {
-                Stopped::DiskFull
-            } else {
-                continue;
-            };
-            self.stopper.stop();
-            return Some(stopped);
-        }
-        None
-    }
-}
-
-/// What the end of a command means: nothing, or a failure.
-pub(crate) fn judge(
-    attempt: &Attempt,
-    prepared: &Prepared,
-    outcome: &Outcome,
-    tail: &Tail,
-    what: &str,
-) -> Result<(), Failure> {
-    if attempt.cancel().is_cancelled() {
-        return Err(Failure::environment("run.cancelled", "the command was stopped"));
-    }
-    let code = |code: &str| format!("{what}.{code}");
-    if outcome.timed_out {
-        let limit = show_duration(prepared.timeout);
-        return Err(Failure::product(&code("timed_out"), format!("it took longer than {limit}"))
-            .detail(tail.text())
-            .hint("give it a longer `timeout:`"));
-    }
-    if outcome.usage.oom_kills > 0 {
-        return Err(Failure::product(&code("out_of_memory"), "it ran out of memory")
-            .detail(tail.text())
-            .hint("give it more `resources: { memory: ... }`"));
-    }
-    match outcome.status {
-        Status::Code(0) => {}
-        status => {
-            let how = match status {
-                Status::Code(code) => format!("it ended with exit code {code}"),
-                Status::Signal(signal) => format!("signal {signal} ended it"),
-            };
-            let mut failure = Failure::product(&code("failed"), how).detail(tail.text());
-            if tail.text().contains("Read-only file system") {
-                failure = failure.hint(
-                    "a command can write only to $OUT, $TMPDIR and its caches; \
-                     the project's files are read-only",
-                );
+        let mut look = interval(LOOK);
+        let stopped = loop {
+            tokio::select! {
+                _ = &mut ended => return None,
+                () = self.cancel.cancelled() => break Stopped::Cancelled,
+                () = self.broken.cancelled() => break Stopped::Broken,
+                _ = look.tick() => {
+                    if started.elapsed() > self.deadline.get() {
+                        break Stopped::TimedOut;
+                    }
+                    if free_space(&self.disk) < FREE {
+                        break Stopped::DiskFull;
+                    }
+                }
             }
-            return Err(failure);
+        };
+        // Only what is out of time is asked what it was doing; else nobody
+        // wants to know, or there is no room to say it.
+        if let (Stopped::TimedOut, Some(signal)) = (&stopped, self.stop_signal) {
+            self.stopper.signal(signal);
+            if timeout(STOP_GRACE, &mut ended).await.is_ok() {
+                return Some(stopped);
+            }
         }
+        self.stopper.stop();
+        Some(stopped)
     }
-    if !outcome.left_behind.is_empty() {
-        let names = outcome.left_behind.join(", ");
-        let message = format!("it left processes behind, which were ended: {names}");
-        let warning = Failure::product(&code("left_processes"), message);
-        attempt.event_blocking(AttemptEvent::Warning(warning));
-    }
-    Ok(())
 }
 
 pub(crate) fn usage(outcome: &Outcome) -> Usage {
     Usage { core_us: outcome.usage.core_us, memory_peak: outcome.usage.memory_peak }
-}
-
-/// The end of what a command printed, for its failure.
-#[derive(Default)]
-pub(crate) struct Tail {
-    bytes: Vec<u8>,
-}
-
-impl Tail {
-    const KEEP: usize = 8 << 10;
-
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(&bytes[bytes.len().saturating_sub(Self::KEEP)..]);
-        // Twice the size before it is cut: copying is then paid once a page.
-        if self.bytes.len() > 2 * Self::KEEP {
-            self.bytes.drain(..self.bytes.len() - Self::KEEP);
-        }
-    }
-
-    pub(crate) fn text(&self) -> String {
-        let start = self.bytes.len().saturating_sub(Self::KEEP);
-        String::from_utf8_lossy(&self.bytes[start..]).into_owned()
-    }
 }
 
 pub(crate) fn bind(from: impl AsRef<Path>, to: &str, writable: bool) -> Mount {

@@ -15,8 +15,8 @@ use crate::environment::Held;
 use crate::machine::Machine;
 use crate::serve::Done;
 
-/// Warnings that are shown with the failure.
-const SHOWN: usize = 12;
+/// Lines about what could not be had of a cluster.
+const MISSING: usize = 6;
 
 /// Writes evidence of all clusters into the store and says where it is.
 pub(crate) async fn collect(
@@ -31,25 +31,22 @@ pub(crate) async fn collect(
             .map_err(|error| Failure::environment("store.io", error.to_string()))
     };
     let limits = EvidenceLimits::starting_now();
-    let mut summary = Vec::new();
+    let (mut summary, mut missing) = (Vec::new(), Vec::new());
     for (name, cluster) in held.named_clusters() {
         let directory = directory.join(name.as_str());
         create(&directory)?;
         attempt.progress("collecting evidence", None);
         // A broken environment may answer nothing; what there is, is taken.
         let evidence = seatrial_deploy::evidence(cluster, &[], &limits, &directory).await;
-        summary.extend(evidence.errors.iter().map(|error| format!("missing: {error}")));
-        if let Ok(events) = std::fs::read_to_string(directory.join("events.txt")) {
-            let warnings: Vec<_> = events.lines().filter(|line| line.contains("Warning")).collect();
-            let recent = warnings.len().saturating_sub(SHOWN);
-            summary.extend(warnings[recent..].iter().map(|line| (*line).to_owned()));
-        }
+        summary.extend(evidence.summary);
+        missing.extend(evidence.errors.iter().take(MISSING).map(|e| format!("missing: {e}")));
     }
     // Mostly the whole answer to why a pod does not start.
     let missed = held.missed_images();
     if !missed.is_empty() {
         summary.push(format!("images that nothing builds: {}", missed.join(", ")));
     }
+    summary.extend(missing);
     create(&directory.join("components"))?;
     for (name, text) in held.component_logs() {
         // A log that cannot be written is only evidence that is missing.

@@ -16,7 +16,7 @@ use crate::machine::Machine;
 pub(crate) fn make(
     machine: &Machine,
     attempt: &Attempt,
-    action: ImageAction<Digest>,
+    action: &ImageAction<Digest>,
 ) -> Result<Made, Failure> {
     let store = machine.store();
     let platform = &machine.hello().platform.name;
@@ -27,7 +27,7 @@ pub(crate) fn make(
         attempt.progress(format!("pulling {name}"), None);
         seatrial_oci::pull(store, Pull { name, digest: *digest, platform })?;
     }
-    let image = seatrial_oci::assemble(store, &action, platform)?;
+    let image = seatrial_oci::assemble(store, action, platform)?;
     // It is hashing and copying on this thread: its time is its core time.
     let usage = Usage { core_us: micros(began.elapsed()), memory_peak: 0 };
     Ok(Made { outputs: image.outputs(), usage })

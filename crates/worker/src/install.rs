@@ -124,6 +124,8 @@ async fn render(
         network: Network::Private,
         memory: None,
         timeout: RENDER,
+        broken: None,
+        stop_signal: None,
     };
     let (machine, attempt) = (machine.clone(), attempt.clone());
     let work = move || {
@@ -185,6 +187,8 @@ async fn run_step(
         network: target.network,
         memory: None,
         timeout: *timeout,
+        broken: Some(target.broken),
+        stop_signal: None,
     };
     let (machine, attempt) = (machine.clone(), attempt.clone());
     let work = move || {

@@ -1,13 +1,15 @@
 //! The loop that takes orders.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::AttemptId;
 use seatrial_core::stage::Stage;
 use seatrial_protocol::event::{NodeOutcome, Usage};
-use seatrial_protocol::worker::{FromWorker, Offer, Order, ToWorker, decode, encode};
+use seatrial_protocol::worker::{FromWorker, Hello, Offer, Order, ToWorker, decode, encode};
+use seatrial_store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -27,14 +29,32 @@ pub struct Connection {
     pub to_engine: mpsc::Sender<Vec<u8>>,
 }
 
-/// Serves an engine until it is gone or says to drain. Then everything that
-/// was begun is stopped and every environment is dropped; those that are to be
-/// kept are handed over.
+/// Serves an engine until it is gone, says to drain or cannot be understood.
+/// Then everything that was begun is stopped and every environment is dropped;
+/// those that are to be kept are handed over.
 pub async fn serve(machine: Arc<Machine>, connection: Connection) -> Vec<Arc<Held>> {
-    let Connection { mut from_engine, to_engine } = connection;
-    let hello = FromWorker::Hello(machine.hello());
-    let _ = to_engine.send(encode(&hello)).await;
     let sessions = Arc::new(Sessions::default());
+    let (hello, store) = (machine.hello(), machine.store().clone());
+    let carry_out = {
+        let sessions = sessions.clone();
+        move |attempt: Attempt, order: Order| {
+            let (machine, sessions) = (machine.clone(), sessions.clone());
+            async move { carry_out(&machine, &sessions, &attempt, order).await }
+        }
+    };
+    take_orders(hello, store, connection, carry_out).await;
+    sessions.end().await
+}
+
+/// Says hello, and gives each order to `carry_out` and its result back, until
+/// there will be no more.
+async fn take_orders<F, W>(hello: Hello, store: Arc<Store>, connection: Connection, carry_out: F)
+where
+    F: Fn(Attempt, Order) -> W + Clone + Send + 'static,
+    W: Future<Output = Result<Done, Failure>>,
+{
+    let Connection { mut from_engine, to_engine } = connection;
+    let _ = to_engine.send(encode(&FromWorker::Hello(hello))).await;
     let mut attempts: HashMap<AttemptId, CancellationToken> = HashMap::new();
     let mut tasks = JoinSet::new();
     loop {
@@ -43,21 +63,18 @@ pub async fn serve(machine: Arc<Machine>, connection: Connection) -> Vec<Arc<Hel
                 let Some(frame) = frame else { break };
                 match decode(&frame) {
                     Ok(ToWorker::Offer(offer)) => {
-                        let store = machine.store().clone();
-                        let attempt = Attempt::new(
-                            offer.run,
-                            offer.attempt,
-                            offer.epoch,
-                            to_engine.clone(),
-                            store,
-                        );
-                        attempts.insert(offer.attempt, attempt.cancel().clone());
-                        let (machine, sessions) = (machine.clone(), sessions.clone());
-                        let to_engine = to_engine.clone();
-                        // A thread for each: most of what it does blocks.
+                        let Offer { run, attempt: id, epoch, order, .. } = *offer;
+                        let attempt =
+                            Attempt::new(run, id, epoch, to_engine.clone(), store.clone());
+                        attempts.insert(id, attempt.cancel().clone());
+                        let carry_out = carry_out.clone();
                         let runtime = Handle::current();
+                        // A thread for each: most of what it does blocks.
                         tasks.spawn_blocking(move || {
-                            runtime.block_on(answer(machine, sessions, to_engine, attempt, *offer))
+                            let work = || runtime.block_on(carry_out(attempt.clone(), order));
+                            let done = Done::of(&attempt, guarded(work));
+                            runtime.block_on(attempt.end(done.outcome, done.usage));
+                            id
                         });
                     }
                     Ok(ToWorker::Cancel { attempt }) => {
@@ -67,13 +84,16 @@ pub async fn serve(machine: Arc<Machine>, connection: Connection) -> Vec<Arc<Hel
                     }
                     Ok(ToWorker::Drain) => break,
                     Err(error) => {
-                        tracing::error!(error = %Failure::chain(&error), "a frame was dropped");
+                        // It may have been an offer, whose result would be
+                        // waited for forever: better to be seen to go.
+                        tracing::error!(error = %Failure::chain(&error), "the engine is not understood");
+                        break;
                     }
                 }
             }
             Some(ended) = tasks.join_next() => match ended {
                 Ok(attempt) => drop(attempts.remove(&attempt)),
-                Err(error) => tracing::error!(%error, "an attempt ended without a result"),
+                Err(error) => tracing::error!(%error, "the end of an attempt could not be told"),
             },
         }
     }
@@ -81,7 +101,18 @@ pub async fn serve(machine: Arc<Machine>, connection: Connection) -> Vec<Arc<Hel
         cancel.cancel();
     }
     while tasks.join_next().await.is_some() {}
-    sessions.end().await
+}
+
+/// Turns a panic into a failure: whoever waits for the result gets one.
+fn guarded(work: impl FnOnce() -> Result<Done, Failure>) -> Result<Done, Failure> {
+    // What a panic leaves half done is in the sandbox or an environment; both
+    // end with their owner, and locks are taken over from the poisoned.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let message = format!("the worker panicked: {}", text.unwrap_or("it does not say why"));
+        Err(Failure::environment("worker.panicked", message).hint("this is a mistake of Seatrial"))
+    })
 }
 
 /// What an attempt came to.
@@ -108,27 +139,24 @@ impl Done {
     }
 }
 
-/// Carries out an order and answers with its result.
-async fn answer(
-    machine: Arc<Machine>,
-    sessions: Arc<Sessions>,
-    to_engine: mpsc::Sender<Vec<u8>>,
-    attempt: Attempt,
-    offer: Offer,
-) -> AttemptId {
-    let result = match offer.order {
-        Order::Action { key, action } => action::make(&machine, &attempt, key, *action).await,
+/// Carries out an order.
+async fn carry_out(
+    machine: &Arc<Machine>,
+    sessions: &Sessions,
+    attempt: &Attempt,
+    order: Order,
+) -> Result<Done, Failure> {
+    match order {
+        Order::Action { key, action } => action::make(machine, attempt, key, *action).await,
         Order::Stage { session: None, stage, .. } => match *stage {
-            Stage::Suite(order) => suite::run(&machine, &attempt, None, *order).await,
+            Stage::Suite(order) => suite::run(machine, attempt, None, *order).await,
             _ => Err(Failure::environment("worker.bad_order", "this stage needs a session")),
         },
         Order::Stage { session: Some(id), stage, keep } => {
-            session::carry_out(&machine, &sessions, &attempt, id, *stage, keep).await
+            session::carry_out(machine, sessions, attempt, id, *stage, keep).await
         }
-    };
-    let Done { outcome, usage } = Done::of(&attempt, result);
-    let (attempt, epoch) = (offer.attempt, offer.epoch);
-    let message = FromWorker::Result { attempt, epoch, outcome, usage };
-    let _ = to_engine.send(encode(&message)).await;
-    attempt
+    }
 }
+
+#[cfg(test)]
+mod tests;

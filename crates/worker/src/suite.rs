@@ -1,34 +1,50 @@
 //! Runs the tests of a suite: lists them, selects, runs them in the sandbox,
 //! and says what they did as they do it.
+//!
+//! Programs of a suite run one after the other, also of a `shared` one: what
+//! runs at the same time is tests of one program that say that they can, so
+//! that a project sees what `go test` shows it, and no program has to cope
+//! with another's load. Tests of several programs at once are batches of
+//! several environments.
+
+mod kept;
+mod process;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
-use seatrial_core::pipeline::{Adapter, Command, Isolation};
+use seatrial_core::pipeline::{Adapter, Isolation};
 use seatrial_core::stage::SuiteStage;
 use seatrial_protocol::event::Usage;
 use seatrial_protocol::test::{TestEvent, TestOutcome};
-use seatrial_protocol::worker::AttemptEvent;
-use seatrial_sandbox::action::{Network, Outcome, Status};
-use seatrial_sandbox::root::Mount;
+use seatrial_protocol::worker::{AttemptEvent, FRAME_LIMIT};
+use seatrial_sandbox::action::Network;
 use seatrial_store::Content;
 use seatrial_suite::list::{self, List, Listing};
 use seatrial_suite::reader::Reader;
 use seatrial_suite::tail::Tail;
-use seatrial_suite::{Exit, Invocation, Program, REPORT_LIMIT, run as invocations, select};
+use seatrial_suite::{Exit, Invocation, Program, run as invocations, select};
 
 use crate::attempt::{Attempt, LogWriter, name};
-use crate::command::{self, Deadline, Prepared, bind, create_owned, usage};
+use crate::command::{Deadline, create_owned};
 use crate::machine::Machine;
 use crate::outputs::matcher;
 use crate::serve::Done;
+use crate::suite::kept::Artifacts;
 
 /// Bytes of a failed test's output that go with its event.
 const EXCERPT: usize = 16 << 10;
+
+/// Bytes of the names of all tests that are selected: half of what a frame
+/// holds, for the other half is what JSON adds.
+const NAMES: usize = FRAME_LIMIT / 2;
+
+/// What tests wrote that is not told yet, by program and test.
+type Outputs = BTreeMap<(String, Option<String>), Tail>;
 
 /// What tests see of an environment.
 #[derive(Clone)]
@@ -67,12 +83,8 @@ struct Suite<'a> {
     usage: Usage,
     /// Directories made so far: each process gets one of its own.
     reports: u32,
-}
-
-/// How a process of a suite ended.
-struct Ran {
-    exit: Exit,
-    report: Option<Vec<u8>>,
+    /// Those of processes in which not all was well.
+    unwell: Vec<Artifacts>,
 }
 
 impl<'a> Suite<'a> {
@@ -85,10 +97,17 @@ impl<'a> Suite<'a> {
         let scratch = machine.store().staging()?;
         let log = attempt.log(name("output"));
         let usage = Usage::default();
-        Ok(Self { machine, attempt, target, stage, scratch, log, usage, reports: 0 })
+        let unwell = Vec::new();
+        Ok(Self { machine, attempt, target, stage, scratch, log, usage, reports: 0, unwell })
     }
 
     fn run(mut self) -> Result<Done, Failure> {
+        let result = self.list_and_run();
+        self.keep_artifacts();
+        result.map(|()| Done::well(self.usage))
+    }
+
+    fn list_and_run(&mut self) -> Result<(), Failure> {
         self.attempt.progress("listing tests", None);
         let mut listings = Vec::new();
         for program in self.programs()? {
@@ -100,6 +119,12 @@ impl<'a> Suite<'a> {
         let tests = selected.iter().flat_map(|listing| {
             listing.tests.iter().map(|test| (listing.program.name.clone(), test.clone()))
         });
+        let size: usize = tests.clone().map(|(program, test)| program.len() + test.len()).sum();
+        if size > NAMES {
+            let message = format!("the names of the selected tests have {size} bytes");
+            return Err(Failure::config("suite.too_many_tests", message)
+                .hint(format!("spread them over suites of at most {NAMES} bytes with `select`")));
+        }
         self.attempt.event_blocking(AttemptEvent::TestsSelected {
             tests: tests.collect(),
             listed: u32::try_from(listed).unwrap_or(u32::MAX),
@@ -108,16 +133,34 @@ impl<'a> Suite<'a> {
         for listing in selected {
             failure = failure.or(self.run_listing(listing)?);
         }
-        match failure {
-            None => Ok(Done::well(self.usage)),
-            Some(failure) => Err(failure),
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Keeps what tests left below `$ARTIFACTS`. That it cannot be kept changes
+    /// nothing about what they showed.
+    fn keep_artifacts(&mut self) {
+        let unwell = std::mem::take(&mut self.unwell);
+        let patterns = &self.stage.suite.collect;
+        if unwell.is_empty() || patterns.is_empty() {
+            return;
+        }
+        let into = self.scratch.path().join("kept");
+        let event = kept::keep(&unwell, patterns, &into).and_then(|summary| {
+            let Some(summary) = summary else { return Ok(None) };
+            let tree = self.machine.store().put_tree(&into, kept::LIMITS)?.digest;
+            Ok(Some(AttemptEvent::Evidence { tree, summary }))
+        });
+        let event = event.unwrap_or_else(|failure| Some(AttemptEvent::Warning(failure)));
+        if let Some(event) = event {
+            self.attempt.event_blocking(event);
         }
     }
 
     /// The test programs: files of the tree that match, or the command.
     fn programs(&self) -> Result<Vec<Program>, Failure> {
         let suite = &self.stage.suite;
-        if matches!(suite.adapter, Adapter::Exec | Adapter::Junit) {
+        let is_command = suite.files.is_empty() || suite.run.is_some();
+        if is_command && matches!(suite.adapter, Adapter::Exec | Adapter::Junit) {
             let name = self.stage.name.to_string();
             return Ok(vec![Program { name, path: String::new() }]);
         }
@@ -164,7 +207,7 @@ impl<'a> Suite<'a> {
             for invocation in invocations::run(&self.stage.suite, &listing, &options) {
                 let mut ending = self.run_invocation(&invocation, &on_host)?;
                 let some_ended = invocation.tests.len() > ending.not_run.len();
-                if some_ended && !ending.not_run.is_empty() && !self.is_stopped() {
+                if some_ended && !ending.not_run.is_empty() && self.stopped().is_none() {
                     left.push(listing.only(std::mem::take(&mut ending.not_run)));
                 }
                 let (events, wrong) = ending.settle();
@@ -181,23 +224,33 @@ impl<'a> Suite<'a> {
         on_host: &Path,
     ) -> Result<seatrial_suite::reader::Ending, Failure> {
         let mut reader = Reader::new(invocation);
+        if let Some(stopped) = self.stopped() {
+            // Not even begun: what did not run is told as that.
+            return Ok(reader.finish(Duration::ZERO, &Exit::Stopped(stopped), None));
+        }
+        let mut unwell = false;
         let deadline = Deadline::at(reader.deadline());
         let mut outputs = BTreeMap::new();
         let began = Instant::now();
         let ran = self.start(invocation, on_host, &deadline, |suite, bytes| {
             suite.log.write(bytes);
             let events = reader.push(began.elapsed(), bytes);
-            suite.tell(events, &mut outputs);
+            unwell |= suite.tell(events, &mut outputs);
             deadline.set(reader.deadline());
         })?;
         let mut ending = reader.finish(began.elapsed(), &ran.exit, ran.report.as_deref());
-        self.tell(std::mem::take(&mut ending.events), &mut outputs);
+        unwell |= self.tell(std::mem::take(&mut ending.events), &mut outputs);
+        if unwell || ending.failure.is_some() || !ending.not_run.is_empty() {
+            let program = invocation.program.name.clone();
+            self.unwell.push(Artifacts { program, on_host: on_host.to_owned() });
+        }
         Ok(ending)
     }
 
-    /// Says what tests did; holds what they write until it is known whether
-    /// somebody will want to read it.
-    fn tell(&self, events: Vec<TestEvent>, outputs: &mut BTreeMap<(String, Option<String>), Tail>) {
+    /// Says what tests did, and returns whether one of them did not pass; holds
+    /// what they write until it is known whether somebody will want to read it.
+    fn tell(&self, events: Vec<TestEvent>, outputs: &mut Outputs) -> bool {
+        let mut unwell = false;
         for event in events {
             let event = match event {
                 TestEvent::Output { program, test, text } => {
@@ -210,9 +263,11 @@ impl<'a> Suite<'a> {
                 TestEvent::Started { program, test } => AttemptEvent::TestStarted { program, test },
                 TestEvent::Finished { program, test, outcome, duration_us, message } => {
                     let output = outputs.remove(&(program.clone(), Some(test.clone())));
-                    let output = match outcome {
-                        TestOutcome::Passed | TestOutcome::Skipped => None,
-                        _ => output.filter(|tail| !tail.is_empty()).map(Tail::finish),
+                    let well = matches!(outcome, TestOutcome::Passed | TestOutcome::Skipped);
+                    unwell |= !well;
+                    let output = match well {
+                        true => None,
+                        false => output.filter(|tail| !tail.is_empty()).map(Tail::finish),
                     };
                     AttemptEvent::TestFinished {
                         program,
@@ -226,83 +281,16 @@ impl<'a> Suite<'a> {
             };
             self.attempt.event_blocking(event);
         }
+        unwell
     }
 
-    /// Starts one process and waits for its end.
-    fn start(
-        &mut self,
-        invocation: &Invocation,
-        on_host: &Path,
-        deadline: &Deadline,
-        mut on_output: impl FnMut(&mut Self, &[u8]),
-    ) -> Result<Ran, Failure> {
-        let prepared = self.prepare(invocation, on_host)?;
-        let (machine, attempt) = (self.machine, self.attempt);
-        let mut this = self;
-        let outcome = command::run(machine, attempt, &prepared, deadline, |_, bytes| {
-            on_output(&mut this, bytes);
-        })?;
-        let used = usage(&outcome);
-        this.usage.core_us += used.core_us;
-        this.usage.memory_peak = this.usage.memory_peak.max(used.memory_peak);
-        let report = invocation.report.as_deref().and_then(|path| read_report(path, on_host));
-        Ok(Ran { exit: this.exit(&outcome), report })
-    }
-
-    fn exit(&self, outcome: &Outcome) -> Exit {
-        let broken = self.target.as_ref().is_some_and(|target| target.broken.is_cancelled());
+    /// Whether nothing more is to be run here, and what that says of the tests.
+    fn stopped(&self) -> Option<TestOutcome> {
         if self.attempt.cancel().is_cancelled() {
-            return Exit::Stopped(TestOutcome::Cancelled);
+            return Some(TestOutcome::Cancelled);
         }
-        if broken {
-            return Exit::Stopped(TestOutcome::Broken);
-        }
-        if outcome.timed_out {
-            return Exit::Stopped(TestOutcome::TimedOut);
-        }
-        match outcome.status {
-            Status::Code(code) => Exit::Code(code),
-            Status::Signal(signal) => Exit::Signal(signal),
-        }
-    }
-
-    fn prepare(&self, invocation: &Invocation, on_host: &Path) -> Result<Prepared, Failure> {
-        let stage = self.stage;
-        let tools = stage.suite.tools.iter().cloned().collect();
-        let (mut mounts, path) =
-            self.machine.tools().provide(&tools).map_err(|error| error.failure())?;
-        mounts.push(bind(self.machine.store().tree_path(stage.tree), "/tests", false));
-        mounts.push(bind(on_host, "/reports", true));
-        let mut env = BTreeMap::from([
-            ("HOME".to_owned(), "/tmp".to_owned()),
-            ("TMPDIR".to_owned(), "/tmp".to_owned()),
-            ("LANG".to_owned(), "C.UTF-8".to_owned()),
-            ("TZ".to_owned(), "UTC".to_owned()),
-            ("ARTIFACTS".to_owned(), "/reports".to_owned()),
-            ("SEATRIAL".to_owned(), "1".to_owned()),
-        ]);
-        let network = match &self.target {
-            None => Network::Private,
-            Some(target) => {
-                let content = target.kubeconfig.clone();
-                mounts.push(Mount::File { to: "/kube/config".into(), content });
-                let content = target.resolv_conf.clone();
-                mounts.push(Mount::File { to: "/etc/resolv.conf".into(), content });
-                env.insert("KUBECONFIG".to_owned(), "/kube/config".to_owned());
-                target.network.clone()
-            }
-        };
-        env.extend(stage.suite.env.clone());
-        env.extend(invocation.env.clone());
-        let run = Command::Argv(invocation.argv.clone());
-        let (cwd, memory, timeout) = ("/tests".into(), None, Duration::MAX);
-        Ok(Prepared { run, env, mounts, path, cwd, network, memory, timeout })
-    }
-
-    /// Whether nothing more is to be run here.
-    fn is_stopped(&self) -> bool {
         let broken = self.target.as_ref().is_some_and(|target| target.broken.is_cancelled());
-        broken || self.attempt.cancel().is_cancelled()
+        broken.then_some(TestOutcome::Broken)
     }
 
     fn parallel(&self) -> u32 {
@@ -313,30 +301,11 @@ impl<'a> Suite<'a> {
     }
 
     /// A new empty directory that tests may write to: inside, and on the host.
-    fn reports(&mut self) -> Result<(String, std::path::PathBuf), Failure> {
+    fn reports(&mut self) -> Result<(String, PathBuf), Failure> {
         self.reports += 1;
         let on_host = self.scratch.path().join(self.reports.to_string());
         let (uid, gid) = self.machine.user();
         create_owned(&on_host, uid, gid)?;
         Ok(("/reports".to_owned(), on_host))
     }
-}
-
-/// Reads a report that a test program wrote below `/reports`. It is hostile:
-/// no link is followed, and no more is read than counts.
-fn read_report(path: &str, on_host: &Path) -> Option<Vec<u8>> {
-    use std::io::Read as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let relative = path.strip_prefix("/reports/").filter(|rest| !rest.contains('/'))?;
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-        .open(on_host.join(relative))
-        .ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    file.take(REPORT_LIMIT as u64 + 1).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }

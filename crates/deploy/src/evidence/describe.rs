@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cluster::Kind;
 use crate::explain::EventLine;
-use crate::readiness::{list, number, said, text};
+use crate::readiness::{find, list, number, said, text};
 use crate::ready::name_of;
 use crate::trouble::{containers, ending};
 
@@ -21,6 +21,67 @@ pub(super) fn event_list(events: &[EventLine]) -> String {
         let _ = writeln!(lines, "{mark} {namespace} {}", event.line());
     }
     lines
+}
+
+/// Lines of a summary about pods, and about warnings.
+const SHOWN: usize = 12;
+/// Characters of a line of a summary.
+const LINE: usize = 300;
+
+/// What a person reads first: which pods are not ready and why, then the last
+/// warnings.
+pub(super) fn summary(pods: &[Value], events: &[EventLine]) -> Vec<String> {
+    let mut lines: Vec<String> = pods.iter().filter_map(not_ready).collect();
+    if lines.len() > SHOWN {
+        let more = lines.len() - SHOWN;
+        lines.truncate(SHOWN);
+        lines.push(format!("and {more} more pods are not ready"));
+    }
+    let warnings: Vec<_> = events.iter().filter(|event| event.warning).collect();
+    let last = &warnings[warnings.len().saturating_sub(SHOWN)..];
+    lines.extend(last.iter().map(|event| format!("{}: {}", event.namespace, event.line())));
+    for line in &mut lines {
+        if let Some((end, _)) = line.char_indices().nth(LINE) {
+            line.truncate(end);
+            line.push_str("...");
+        }
+    }
+    lines
+}
+
+/// Why a pod is not ready, in one line; `None`: it is, or it is done.
+fn not_ready(pod: &Value) -> Option<String> {
+    let phase = text(pod, "/status/phase");
+    let ready = find(pod, "Ready").is_some_and(|ready| text(ready, "/status") == "True");
+    if ready || phase == "Succeeded" {
+        return None;
+    }
+    let mut why = Vec::new();
+    for status in containers(pod) {
+        let is_ready = status.pointer("/ready").and_then(Value::as_bool).unwrap_or_default();
+        if is_ready {
+            continue;
+        }
+        let now = state(status.pointer("/state").unwrap_or(&Value::Null));
+        let mut line = format!("{}: {now}", text(status, "/name"));
+        if let Some(before) = status.pointer("/lastState/terminated") {
+            let restarts = number(status, "/restartCount", 0);
+            let _ = write!(line, "; before: {}; restarts: {restarts}", ending(before));
+        }
+        why.push(line);
+    }
+    let unwell = |condition: &&Value| text(condition, "/status") == "False";
+    let scheduled = find(pod, "PodScheduled").filter(unwell);
+    if let Some(condition) = scheduled.or(find(pod, "Ready").filter(|_| why.is_empty())) {
+        why.push(said(condition));
+    }
+    why.push(said(pod.pointer("/status").unwrap_or(&Value::Null)));
+    why.retain(|part| !part.is_empty());
+    let namespace = text(pod, "/metadata/namespace");
+    let why = if why.is_empty() { phase.to_owned() } else { why.join("; ") };
+    // A message may have several lines, and a summary has one for each pod.
+    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(format!("pod {namespace}/{} is not ready: {why}", name_of(pod)))
 }
 
 /// A pod as `kubectl describe` has it, as far as it says why it is as it is.
@@ -193,6 +254,54 @@ mod tests {
         ! other 10:00:04Z Pod web-1: Unhealthy: Readiness probe failed (2 times)
         ! shop 10:00:04Z Pod web-1: Unhealthy: Readiness probe failed (2 times)
         ");
+    }
+
+    #[test]
+    fn a_summary_says_first_which_pods_are_not_ready_and_why() {
+        let pod = |name: &str, status: Value| json!({ "metadata": { "namespace": "shop", "name": name }, "status": status });
+        let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({ "type": kind, "status": status, "reason": reason, "message": message });
+        let pods = [
+            pod("done", json!({ "phase": "Succeeded" })),
+            pod("well", json!({ "conditions": [condition("Ready", "True", "", "")] })),
+            pod(
+                "crashing",
+                json!({ "conditions": [condition("Ready", "False", "NotReady", "unready")],
+                    "containerStatuses": [
+                        { "name": "side", "ready": true, "state": { "running": {} } },
+                        { "name": "app", "ready": false, "restartCount": 3,
+                          "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+                          "lastState": { "terminated": { "exitCode": 1, "reason": "Error" } } },
+                ]}),
+            ),
+            pod(
+                "homeless",
+                json!({ "phase": "Pending", "conditions": [
+                    condition("PodScheduled", "False", "Unschedulable", "0/1 nodes:\nno memory")
+                ]}),
+            ),
+            pod("new", json!({ "phase": "Pending" })),
+            pod("gone", json!({ "phase": "Failed", "reason": "Evicted", "message": "no disk" })),
+        ];
+        let event = |warning| EventLine {
+            time: "2026-11-24T10:00:04Z".to_owned(),
+            namespace: "shop".to_owned(),
+            kind: "Pod".to_owned(),
+            about: "crashing".to_owned(),
+            reason: if warning { "BackOff" } else { "Pulled" }.to_owned(),
+            message: "x".repeat(400),
+            count: 1,
+            warning,
+        };
+        let lines = summary(&pods, &[event(false), event(true)]);
+        assert_eq!(lines.last().map(String::len), Some(LINE + 3));
+        insta::assert_snapshot!(lines[..lines.len() - 1].join("\n"), @r"
+        pod shop/crashing is not ready: app: waiting: CrashLoopBackOff; before: exit code 1 (Error); restarts: 3
+        pod shop/homeless is not ready: Unschedulable: 0/1 nodes: no memory
+        pod shop/new is not ready: Pending
+        pod shop/gone is not ready: Evicted: no disk
+        ");
+        let many: Vec<_> = (0..20).map(|n| pod(&n.to_string(), json!({}))).collect();
+        assert_eq!(summary(&many, &[])[SHOWN], "and 8 more pods are not ready");
     }
 
     #[test]
