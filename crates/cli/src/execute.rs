@@ -192,6 +192,10 @@ fn cancel_on_signal() -> watch::Receiver<Option<String>> {
                 _ = hangup.recv() => "the terminal is gone (SIGHUP)",
             };
             if asked {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "who asks twice wants no more waiting"
+                )]
                 std::process::exit(i32::from(seatrial_core::verdict::exit_code::CANCELLED));
             }
             asked = true;

@@ -15,6 +15,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -58,8 +59,11 @@ pub(crate) struct Kept {
 /// Starts this command again as a keeper, and waits until it tells its exit
 /// code or ends.
 pub(crate) fn launch() -> Result<u8, CommandError> {
+    let mut arguments = std::env::args_os();
     let mut keeper = Command::new("/proc/self/exe")
-        .args(std::env::args_os().skip(1))
+        // As whoever lists processes knows it.
+        .arg0(arguments.next().unwrap_or_else(|| "seatrial".into()))
+        .args(arguments)
         .env(STARTED_BY, std::process::id().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

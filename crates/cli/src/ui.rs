@@ -43,12 +43,17 @@ pub(crate) fn note(text: &str) {
     }
 }
 
-/// Writes data to standard output.
+/// Writes text that is data to standard output.
 ///
 /// # Errors
 /// When it cannot be written; a reader that has gone is no error.
 pub(crate) fn data(text: &str) -> std::io::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    bytes(text.as_bytes())
+}
+
+/// Writes data to standard output, as [`data`] does.
+pub(crate) fn bytes(bytes: &[u8]) -> std::io::Result<()> {
+    match std::io::stdout().lock().write_all(bytes) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

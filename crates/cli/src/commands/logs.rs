@@ -1,7 +1,10 @@
+use std::io::IsTerminal as _;
+
 use clap::Args;
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::{AttemptId, RunId};
 use seatrial_protocol::event::{RunEvent, RunEventKind};
+use seatrial_protocol::sanitise::sanitise;
 use seatrial_report::Summary;
 use seatrial_store::Store;
 use seatrial_store::log::LogKey;
@@ -70,17 +73,26 @@ fn has_log(store: &Store, run: RunId, attempt: AttemptId) -> bool {
     store.log_path(LogKey { run, attempt, stream: &stream }).is_file()
 }
 
+/// Prints a log: as it came for a program, made inert for a person.
 fn print(store: &Store, run: RunId, attempt: AttemptId) -> Result<(), CommandError> {
     let stream = "output".parse().expect("this is a name");
     let key = LogKey { run, attempt, stream: &stream };
+    let person = std::io::stdout().is_terminal();
     let mut offset = 0;
     while has_log(store, run, attempt) {
-        let bytes = store.read_log(key, offset, CHUNK)?;
+        let mut bytes = store.read_log(key, offset, CHUNK)?;
         if bytes.is_empty() {
             break;
         }
+        if person && let Some(line) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            // No sequence and no character goes over the end of a line.
+            bytes.truncate(line + 1);
+        }
         offset += bytes.len() as u64;
-        ui::data(&String::from_utf8_lossy(&bytes))?;
+        match person {
+            true => ui::data(&sanitise(&String::from_utf8_lossy(&bytes)).text)?,
+            false => ui::bytes(&bytes)?,
+        }
     }
     Ok(())
 }

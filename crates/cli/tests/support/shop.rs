@@ -1,0 +1,197 @@
+//! A product for clusters: one static program, its image, and manifests that
+//! are right or wrong. Needs root, the components and a C compiler.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::Project;
+
+/// Serves, does something once, or crashes: what its first argument says.
+const PROGRAM: &str = r#"
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int main(int argc, char **argv) {
+  char *what = argc > 1 ? argv[1] : "serve", request[4096];
+  setvbuf(stdout, NULL, _IONBF, 0);
+  if (!strcmp(what, "once")) { puts("migrated"); return 0; }
+  if (!strcmp(what, "crash")) { puts("starting"); puts("cannot reach the database"); return 1; }
+  FILE *visits = fopen("/data/visits", "a");
+  if (visits) { fputs("started\n", visits); fclose(visits); }
+  struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(8080) };
+  int server = socket(AF_INET, SOCK_STREAM, 0), client;
+  if (bind(server, (struct sockaddr *)&any, sizeof any) || listen(server, 64)) return 2;
+  puts("serving");
+  while ((client = accept(server, NULL, NULL)) >= 0) {
+    if (read(client, request, sizeof request) > 0)
+      dprintf(client, "HTTP/1.0 %s\r\n\r\n%s\n", strcmp(what, "sick") ? "200 OK" : "503 Sick",
+              getenv("GREETING") ? getenv("GREETING") : "no greeting");
+    close(client);
+  }
+}
+"#;
+
+const PIPELINE: &str = r#"seatrial: 1
+builds:
+  shop: { tools: [cc], inputs: [shop.c], run: cc -static -O1 -o $OUT/shop shop.c, outputs: [shop] }
+images:
+  shop:
+    replaces: [registry.example/shop]
+    files: [{ build: shop, path: shop, to: /shop, mode: "0755" }]
+    config: { entrypoint: [/shop] }
+environments:
+  default: { install: [{ apply: deploy }] }
+  unknown-kind: { install: [{ apply: bad/kind.yaml }], timeout: 6s }
+  no-crd: { install: [{ apply: bad/resource.yaml }], timeout: 6s }
+  invalid: { install: [{ apply: bad/invalid.yaml }] }
+  no-image: { install: [{ apply: bad/image.yaml }] }
+  crash: { install: [{ apply: bad/crash.yaml }] }
+  sick:
+    install: [{ apply: bad/sick.yaml }]
+    ready: [{ for: deployment/sick, namespace: default, condition: Available, within: 6s }]
+  step: { install: [{ run: "kubectl get nothing", tools: [kubectl] }] }
+suites:
+  e2e:
+    adapter: exec
+    tools: [kubectl]
+    environments: [default]
+    run: |
+      test $(id -u) != 0
+      kubectl -n shop rollout status deployment/shop --timeout=5s
+      exec 3<>/dev/tcp/shop.shop.svc.cluster.local/80
+      printf 'GET / HTTP/1.0\r\n\r\n' >&3
+      grep 'hello from a ConfigMap' <&3
+      test "$(kubectl -n shop get secret key -o 'jsonpath={.data.key}' | base64 -d)" = open
+      kubectl -n shop logs job/migrate | grep migrated
+      kubectl -n shop get pvc data-db-0 -o 'jsonpath={.status.phase}' | grep Bound
+  waits: { adapter: exec, tools: [kubectl], environments: [default], run: kubectl wait --for=delete node --all --timeout=10m }
+  red: { adapter: exec, environments: [default], run: echo expected 2 replicas found 1; exit 1 }
+  unknown-kind: { adapter: exec, environments: [unknown-kind], run: "true" }
+  no-crd: { adapter: exec, environments: [no-crd], run: "true" }
+  invalid: { adapter: exec, environments: [invalid], run: "true" }
+  no-image: { adapter: exec, environments: [no-image], run: "true" }
+  crash: { adapter: exec, environments: [crash], run: "true" }
+  sick: { adapter: exec, environments: [sick], run: "true" }
+  step: { adapter: exec, environments: [step], run: "true" }
+"#;
+
+const GOOD: &str = r#"apiVersion: v1
+kind: ConfigMap
+metadata: { name: greeting, namespace: shop }
+data: { greeting: hello from a ConfigMap }
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: key, namespace: shop }
+stringData: { key: open }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: shop, namespace: shop }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: shop } }
+  template:
+    metadata: { labels: { app: shop } }
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: shop
+        image: registry.example/shop:1.2.3
+        env: [{ name: GREETING, valueFrom: { configMapKeyRef: { name: greeting, key: greeting } } }]
+        readinessProbe: { httpGet: { path: /, port: 8080 }, periodSeconds: 1 }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: shop, namespace: shop }
+spec: { selector: { app: shop }, ports: [{ port: 80, targetPort: 8080 }] }
+---
+apiVersion: batch/v1
+kind: Job
+metadata: { name: migrate, namespace: shop }
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{ name: migrate, image: 'registry.example/shop:1.2.3', args: [once] }]
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: { name: db, namespace: shop }
+spec:
+  serviceName: db
+  selector: { matchLabels: { app: db } }
+  template:
+    metadata: { labels: { app: db } }
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: db
+        image: registry.example/shop:1.2.3
+        volumeMounts: [{ name: data, mountPath: /data }]
+  volumeClaimTemplates:
+  - metadata: { name: data }
+    spec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 1Mi } } }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: shop }
+"#;
+
+/// A Deployment of one container.
+fn deployment(name: &str, container: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\n\
+         kind: Deployment\n\
+         metadata: {{ name: {name} }}\n\
+         spec:\n\
+         \x20 selector: {{ matchLabels: {{ app: {name} }} }}\n\
+         \x20 template:\n\
+         \x20   metadata: {{ labels: {{ app: {name} }} }}\n\
+         \x20   spec:\n\
+         \x20     terminationGracePeriodSeconds: 0\n\
+         \x20     containers: [{{ name: c, {container} }}]\n"
+    )
+}
+
+/// The project.
+pub(crate) fn shop() -> Project {
+    assert!(nix::unistd::geteuid().is_root(), "these tests need root: they boot clusters");
+    let probe = "readinessProbe: { httpGet: { path: /, port: 8080 }, periodSeconds: 1 }";
+    let image = "image: 'registry.example/shop:1'";
+    Project::new(&[
+        ("seatrial.yaml", PIPELINE),
+        ("shop.c", PROGRAM),
+        ("deploy/shop.yaml", GOOD),
+        ("bad/kind.yaml", "apiVersion: apps/v1\nkind: Deploymnt\nmetadata: { name: shop }\n"),
+        (
+            "bad/resource.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: fine }\n---\napiVersion: shop.example/v1\nkind: Order\nmetadata: { name: first }\n",
+        ),
+        ("bad/invalid.yaml", &deployment("Shop", image)),
+        ("bad/image.yaml", &deployment("web", "image: 'registry.example/shopp:2'")),
+        ("bad/crash.yaml", &deployment("crash", &format!("{image}, args: [crash], {probe}"))),
+        ("bad/sick.yaml", &deployment("sick", &format!("{image}, args: [sick], {probe}"))),
+    ])
+}
+
+/// The command on it, with the components that are installed for the user.
+pub(crate) fn command(project: &Project, arguments: &[&str]) -> Command {
+    let cache = std::env::var_os("SEATRIAL_CACHE_DIR").map(PathBuf::from);
+    let cache = cache.or_else(|| {
+        let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        xdg.or(home).map(|dir| dir.join("seatrial"))
+    });
+    let cache = cache.expect("HOME");
+    assert!(
+        cache.join("components/current").is_dir(),
+        "these tests need the components: `seatrial components install`"
+    );
+    let mut command = project.command(arguments);
+    command.env("SEATRIAL_CACHE_DIR", cache);
+    command
+}
