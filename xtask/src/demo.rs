@@ -10,7 +10,7 @@ pub(crate) struct Args {}
 
 /// Gets what is needed, and runs podinfo's tests on a cluster of their own.
 pub(crate) fn run(_args: &Args) -> anyhow::Result<()> {
-    let mut steps = Steps::new();
+    let mut steps = Steps::new("");
     steps.step("what this machine needs", prerequisites::ensure_all)?;
     steps.step("build seatrial", build)?;
     steps.step("Kubernetes and friends (minutes the first time, then kept)", || {

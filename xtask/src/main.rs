@@ -43,7 +43,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Xtask::parse().command {
         Command::Demo(args) => demo::run(&args),
-        Command::Test(args) => test::run(&args),
+        Command::Test(args) => return test::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Tidy => tidy::run(),
         Command::Generate(args) => generate::run(&args),

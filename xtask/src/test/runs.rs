@@ -14,13 +14,14 @@ use crate::repository::{seatrial, state, succeed};
 
 const PODINFO: &str = "examples/podinfo";
 
-/// A run, which must pass.
-pub(crate) fn podinfo() -> anyhow::Result<()> {
-    succeed(&mut seatrial(&["run", "-C", PODINFO]))
+/// A run of a project passes, and leaves nothing.
+pub(crate) fn passes(project: &str, before: &Snapshot) -> anyhow::Result<()> {
+    succeed(&mut seatrial(&["run", "-C", project]))?;
+    check(before, After::End)
 }
 
-/// A run after which nothing changed: it must find everything made.
-pub(crate) fn podinfo_again() -> anyhow::Result<()> {
+/// A run of podinfo after one that passed finds everything made.
+pub(crate) fn makes_nothing(before: &Snapshot) -> anyhow::Result<()> {
     let mut made = Vec::new();
     let mut command = seatrial(&["run", "-C", PODINFO]);
     // Not a terminal: a line for each node that was made or found.
@@ -28,7 +29,7 @@ pub(crate) fn podinfo_again() -> anyhow::Result<()> {
         made.extend(line.strip_prefix("made ").map(|what| what.trim().to_owned()));
     })?;
     ensure!(made.is_empty(), "made again, though nothing changed: {}", made.join(", "));
-    Ok(())
+    check(before, After::End)
 }
 
 /// Ten runs, of which one is killed at a random moment; each of the others must
@@ -47,8 +48,7 @@ pub(crate) fn ten_in_a_row(before: &Snapshot) -> anyhow::Result<()> {
             check(before, After::Kill)?;
         } else {
             println!("\n--- run {n} of 10");
-            podinfo()?;
-            check(before, After::End)?;
+            passes(PODINFO, before)?;
         }
         took = began.elapsed();
     }
@@ -58,12 +58,14 @@ pub(crate) fn ten_in_a_row(before: &Snapshot) -> anyhow::Result<()> {
 /// Brings podinfo's environment up, calls `work` with its kubeconfig, and takes
 /// it down again whatever came of that.
 pub(crate) fn with_environment(
+    before: &Snapshot,
     work: impl FnOnce(&Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     succeed(&mut seatrial(&["env", "up", "-C", PODINFO]))?;
     let done = kubeconfig().and_then(|file| work(&file));
     let down = succeed(&mut seatrial(&["env", "down"]));
-    done.and(down)
+    done.and(down)?;
+    check(before, After::End)
 }
 
 fn kubeconfig() -> anyhow::Result<std::path::PathBuf> {
