@@ -69,14 +69,21 @@ fn a_product_is_installed_tested_kept_looked_at_and_taken_down() {
     let kubectl = run(&one, &["env", "shell", id, "--", "sh", "-c", "command -v kubectl"]).stdout;
     let mut kubectl = Command::new(kubectl.trim());
     let nodes = one.finish(kubectl.args(get).env("KUBECONFIG", &kubeconfig));
-    assert_snapshot!(nodes.text(), @"");
+    assert_snapshot!(nodes.text(), @r"
+    node/c0n0
+    exit code 0
+    ");
     let kept = one.state().join("environments").join(id);
     assert_eq!(mode(&kept), 0o700);
     assert_eq!(mode(&kept.join("kubeconfig-main")), 0o600);
 
     // A command's exit code is passed on; unknown environments are told.
     assert_eq!(run(&one, &["env", "shell", "--", "sh", "-c", "exit 7"]).code, 7);
-    assert_snapshot!(run(&one, &["env", "down", "other"]).text().replace(id, "0123abcd"), @"");
+    assert_snapshot!(run(&one, &["env", "down", "other"]).text().replace(id, "0123abcd"), @r"
+    error[env.unknown]: no environment `other` stays
+    hint: there are: 0123abcd (default)
+    exit code 2
+    ");
 
     // It stays while others run, and is gone when it is taken down.
     assert_eq!(run(&one, &["build"]).code, 0);
@@ -112,7 +119,7 @@ fn what_does_not_get_there_is_told_with_its_reason() {
     ");
     assert_snapshot!(failures(&project, "no-crd"), @r"
     deploy.unknown_kind: bad/resource.yaml:5: Order first: nothing in the cluster serves Order of shop.example/v1
-    | tried for 6 s
+    | tried for 5 s
     hint: apply the CustomResourceDefinition in the same or an earlier install step, or mend `apiVersion` and `kind`
     failed, exit code 1
     ");

@@ -29,6 +29,9 @@ int main(int argc, char **argv) {
     if (read(client, request, sizeof request) > 0)
       dprintf(client, "HTTP/1.0 %s\r\n\r\n%s\n", strcmp(what, "sick") ? "200 OK" : "503 Sick",
               getenv("GREETING") ? getenv("GREETING") : "no greeting");
+    /* What is not read yet would make this end a reset. */
+    shutdown(client, SHUT_WR);
+    while (read(client, request, sizeof request) > 0);
     close(client);
   }
 }
