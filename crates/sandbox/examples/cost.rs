@@ -1,6 +1,7 @@
 //! What a sandbox costs: runs `true` in one, a hundred times. Needs root.
 //!
-//! `cargo run --release -p seatrial-sandbox --example cost`
+//! `cargo run --release -p seatrial-sandbox --example cost`. `cargo xtask bench
+//! action-overhead` reads the median.
 #![expect(clippy::print_stdout, reason = "an example talks to its terminal")]
 
 use std::path::Path;
@@ -33,6 +34,8 @@ fn main() -> Result<(), Error> {
         walls.push(begun.elapsed());
     }
     walls.sort();
-    println!("median {:?}, 90 % {:?}, worst {:?}", walls[50], walls[90], walls[99]);
+    let millis = [50, 90, 99].map(|place: usize| walls[place].as_secs_f64() * 1e3);
+    let [median, most, worst] = millis;
+    println!("median {median:.2} ms, 90 % {most:.2} ms, worst {worst:.2} ms");
     owner.remove()
 }

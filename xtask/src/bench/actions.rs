@@ -1,7 +1,8 @@
 //! What the engine adds to an action that does nothing.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io::Write as _;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
@@ -32,19 +33,32 @@ pub(super) fn overhead(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     }
     let mut alone = Vec::new();
     for _ in 0..bench.runs {
-        let text = bench.product.cargo(
-            "run",
-            &["--package", "seatrial-sandbox", "--example", "true", "--", &ACTIONS.to_string()],
-        )?;
-        alone.push(text.trim().parse::<f64>().context("the example prints seconds")?);
+        let example = ["--package", "seatrial-sandbox", "--example", "cost"];
+        let text = bench.product.cargo("run", &example)?;
+        let median = text.split(' ').nth(1).and_then(|median| median.parse::<f64>().ok());
+        alone.push(median.context("the example prints a median")? / 1e3);
     }
     let figure = |what: &str, samples| Figure::new(what, Unit::Millis, samples);
     Ok(vec![
         figure("plan to verdict, an action", window).within(0.010),
         figure("start to end of one, as many at once as cores", node),
         figure("plan to verdict, an action that is there", hits),
-        figure("the sandbox alone", alone),
+        figure("the sandbox alone, `true` in it", alone),
+        figure("one sync of the disk, of which an action needs nine", syncs(bench)?),
     ])
+}
+
+/// How long the disk takes to keep a page, each time.
+fn syncs(bench: &Bench) -> anyhow::Result<Vec<f64>> {
+    let path = bench.product.scratch().join("sync");
+    let mut file = std::fs::File::create(&path)?;
+    let sync = |_| {
+        file.write_all(&[1; 4096])?;
+        let began = Instant::now();
+        file.sync_all()?;
+        Ok(began.elapsed().as_secs_f64())
+    };
+    (0..ACTIONS).map(sync).collect()
 }
 
 /// Builds that no run before has made.

@@ -18,8 +18,8 @@ pub(crate) struct Machine {
     commit: String,
     /// Whether files differ from the commit.
     dirty: bool,
-    /// `release` or `debug`.
-    build: &'static str,
+    /// What was measured.
+    product: String,
 }
 
 impl Machine {
@@ -34,16 +34,14 @@ impl Machine {
             kernel: read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             commit: git(&["rev-parse", "--short=12", "HEAD"])?,
             dirty: !git(&["status", "--porcelain"])?.is_empty(),
-            build: product.profile(),
+            product: product.said(),
         })
     }
 
     pub(crate) fn line(&self) -> String {
-        let Self { cpu, cores, memory_mib, kernel, commit, dirty, build } = self;
+        let Self { cpu, cores, memory_mib, kernel, commit, dirty, product } = self;
         let dirty = if *dirty { " with changes" } else { "" };
-        format!(
-            "{cpu}, {cores} cores, {memory_mib} MiB, Linux {kernel}; {build} build of {commit}{dirty}"
-        )
+        format!("{cpu}, {cores} cores, {memory_mib} MiB, Linux {kernel}; {product} {commit}{dirty}")
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) struct Product {
     root: PathBuf,
     exe: PathBuf,
     debug: bool,
+    given: bool,
 }
 
 /// Where what is made for one benchmark run only is kept: removed afterwards.
@@ -24,7 +25,7 @@ impl Product {
         let metadata = cargo_metadata::MetadataCommand::new().no_deps().exec()?;
         let root: PathBuf = metadata.workspace_root.into();
         let target: PathBuf = metadata.target_directory.into();
-        let mut product = Self { root, exe: PathBuf::new(), debug };
+        let mut product = Self { root, exe: PathBuf::new(), debug, given: exe.is_some() };
         product.exe = match exe {
             Some(exe) => exe.canonicalize().with_context(|| exe.display().to_string())?,
             None => {
@@ -40,6 +41,14 @@ impl Product {
     /// `release` or `debug`.
     pub(crate) fn profile(&self) -> &'static str {
         if self.debug { "debug" } else { "release" }
+    }
+
+    /// What is measured, in words. What is given may be of any commit.
+    pub(crate) fn said(&self) -> String {
+        match self.given {
+            true => format!("{}, measured beside", self.exe.display()),
+            false => format!("{} build of", self.profile()),
+        }
     }
 
     /// The repository.
