@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use seatrial_components::Installed;
 use seatrial_core::action::Platform;
@@ -81,9 +82,7 @@ impl Machine {
             return Err(MachineError::NotRoot);
         }
         let state = settings.store.dir();
-        for dead in sweep(state).map_err(MachineError::Sandbox)? {
-            tracing::info!(owner = dead, "what a dead process left was removed");
-        }
+        sweep_dead(state);
         let owner = Owner::register(state).map_err(MachineError::Sandbox)?;
         let (uid, gid) = command_user();
         let platform = platform(&settings.tools);
@@ -148,6 +147,33 @@ impl Drop for Machine {
         // What still runs keeps its group; the next start sweeps it then.
         if let Err(error) = self.owner.remove() {
             tracing::warn!(error = %Failure::chain(&error), "something of this process is left");
+        }
+    }
+}
+
+/// How long what a process that was killed ran may take to be gone: its
+/// control groups cannot be removed before the kernel is through with it.
+const DYING: Duration = Duration::from_secs(5);
+
+/// Removes what dead owners of the state directory `state` left. What cannot
+/// be removed takes nothing from a new owner, and is tried again by the next.
+fn sweep_dead(state: &Path) {
+    let deadline = Instant::now() + DYING;
+    loop {
+        match sweep(state) {
+            Ok(dead) if dead.is_empty() => return,
+            Ok(dead) => return tracing::info!(?dead, "what dead processes left was removed"),
+            Err(error) if Instant::now() > deadline => {
+                let error = Failure::chain(&error);
+                return tracing::error!(error, "what a dead process left cannot be removed");
+            }
+            Err(_) => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "nothing tells when a group is empty"
+                )]
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
     }
 }
