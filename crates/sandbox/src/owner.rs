@@ -112,12 +112,22 @@ fn is_dead(name: &str, start_of: impl Fn(u32) -> Option<u64>) -> bool {
     u32::try_from(*pid).is_ok_and(|pid| start_of(pid) != Some(*start))
 }
 
-/// When process `pid` was started, in ticks since the machine was (field 22 of
-/// `/proc/PID/stat`; the name in field 2 may hold anything).
+/// When process `pid` was started, in ticks since the machine was; `None` when
+/// it does not run.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    start_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The same of the text of `/proc/PID/stat`, field 22 (the name in field 2 may
+/// hold anything). A zombie (field 3) owns nothing any more, however long the
+/// process that should ask for its end does not.
+fn start_of(stat: &str) -> Option<u64> {
     let (_, after) = stat.rsplit_once(')')?;
-    after.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = after.split_whitespace();
+    match fields.next()? {
+        "Z" | "X" => None,
+        _ => fields.nth(18)?.parse().ok(),
+    }
 }
 
 #[cfg(test)]
@@ -139,5 +149,15 @@ mod tests {
     fn the_own_start_time_is_known() {
         assert!(start_time(std::process::id()).is_some());
         assert_eq!(start_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_zombie_owns_nothing() {
+        let stat = |state| {
+            let zeros = "0 ".repeat(18);
+            format!("7 (a) b) {state} {zeros}99 0 0")
+        };
+        assert_eq!(start_of(&stat("S")), Some(99));
+        assert_eq!(start_of(&stat("Z")), None);
     }
 }

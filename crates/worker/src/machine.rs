@@ -82,7 +82,7 @@ impl Machine {
             return Err(MachineError::NotRoot);
         }
         let state = settings.store.dir();
-        sweep_dead(state);
+        remove_dead(|| sweep(state));
         let owner = Owner::register(state).map_err(MachineError::Sandbox)?;
         let (uid, gid) = command_user();
         let platform = platform(&settings.tools);
@@ -144,37 +144,25 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // What still runs keeps its group; the next start sweeps it then.
-        if let Err(error) = self.owner.remove() {
-            tracing::warn!(error = %Failure::chain(&error), "something of this process is left");
-        }
+        remove_dead(|| self.owner.remove());
     }
 }
 
-/// How long what a process that was killed ran may take to be gone: its
-/// control groups cannot be removed before the kernel is through with it.
+/// How long what was killed may take to be gone: its control groups cannot be
+/// removed before the kernel is through with it.
 const DYING: Duration = Duration::from_secs(5);
 
-/// Removes what dead owners of the state directory `state` left. What cannot
-/// be removed takes nothing from a new owner, and is tried again by the next.
-fn sweep_dead(state: &Path) {
+/// Removes what the dead left, waiting until the kernel lets it. What cannot
+/// be removed takes nothing from anybody, and the next start tries it again.
+fn remove_dead<T>(remove: impl Fn() -> Result<T, seatrial_sandbox::Error>) {
     let deadline = Instant::now() + DYING;
-    loop {
-        match sweep(state) {
-            Ok(dead) if dead.is_empty() => return,
-            Ok(dead) => return tracing::info!(?dead, "what dead processes left was removed"),
-            Err(error) if Instant::now() > deadline => {
-                let error = Failure::chain(&error);
-                return tracing::error!(error, "what a dead process left cannot be removed");
-            }
-            Err(_) => {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "nothing tells when a group is empty"
-                )]
-                std::thread::sleep(Duration::from_millis(10));
-            }
+    while let Err(error) = remove() {
+        if Instant::now() > deadline {
+            tracing::error!(error = %Failure::chain(&error), "something of a dead process is left");
+            return;
         }
+        #[expect(clippy::disallowed_methods, reason = "nothing tells when a group can be removed")]
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

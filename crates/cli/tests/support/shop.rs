@@ -40,6 +40,7 @@ int main(int argc, char **argv) {
 const PIPELINE: &str = r#"seatrial: 1
 builds:
   shop: { tools: [cc], inputs: [shop.c], run: cc -static -O1 -o $OUT/shop shop.c, outputs: [shop] }
+  slow: { run: sleep 600 }
 images:
   shop:
     replaces: [registry.example/shop]
@@ -71,6 +72,8 @@ suites:
       kubectl -n shop logs job/migrate | grep migrated
       kubectl -n shop get pvc data-db-0 -o 'jsonpath={.status.phase}' | grep Bound
   waits: { adapter: exec, tools: [kubectl], environments: [default], run: kubectl wait --for=delete node --all --timeout=10m }
+  alone: { adapter: exec, run: "true" }
+  slow: { build: slow, adapter: exec, environments: [default], run: "true" }
   red: { adapter: exec, environments: [default], run: echo expected 2 replicas found 1; exit 1 }
   unknown-kind: { adapter: exec, environments: [unknown-kind], run: "true" }
   no-crd: { adapter: exec, environments: [no-crd], run: "true" }
