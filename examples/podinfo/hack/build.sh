@@ -18,7 +18,8 @@ if [ -n "$(find overrides -type f ! -name README.md -print -quit)" ]; then
 	cp -r "$source" "$work/podinfo"
 	chmod -R u+w "$work/podinfo"
 	cp -r overrides/. "$work/podinfo/"
-	cp go.mod go.sum "$work/"
+	# The project's files are read-only, and so are copies of them at first.
+	install -m 0644 go.mod go.sum "$work/"
 	go mod edit -replace "$module=$work/podinfo" "$work/go.mod"
 	source=$work/podinfo
 	modfile=$work/go.mod
