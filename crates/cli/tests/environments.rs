@@ -86,7 +86,7 @@ fn a_product_is_installed_tested_kept_looked_at_and_taken_down() {
     ");
 
     // It stays while others run, and is gone when it is taken down.
-    assert_eq!(run(&one, &["build"]).code, 0);
+    assert_eq!(run(&one, &["build", "shop"]).code, 0);
     assert_eq!(shell(&one, &get).code, 0);
     for project in [&one, &two] {
         assert_eq!(run(project, &["env", "down"]).code, 0);
