@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use super::events::Events;
+use crate::repository;
 
 /// The `seatrial` command, with a state directory for benchmarks.
 pub(crate) struct Product {
@@ -22,9 +23,7 @@ const SCRATCH: &str = "scratch";
 impl Product {
     /// Takes the command that is given, or builds it.
     pub(crate) fn find(debug: bool, exe: Option<&Path>) -> anyhow::Result<Self> {
-        let metadata = cargo_metadata::MetadataCommand::new().no_deps().exec()?;
-        let root: PathBuf = metadata.workspace_root.into();
-        let target: PathBuf = metadata.target_directory.into();
+        let (root, target) = (repository::root().to_owned(), repository::target());
         let mut product = Self { root, exe: PathBuf::new(), debug, given: exe.is_some() };
         product.exe = match exe {
             Some(exe) => exe.canonicalize().with_context(|| exe.display().to_string())?,
@@ -68,8 +67,7 @@ impl Product {
     /// Runs `cargo` in the profile that is measured; what it prints on standard
     /// output.
     pub(crate) fn cargo(&self, what: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.arg(what).arg("--quiet").current_dir(&self.root);
+        let mut cargo = repository::cargo(&[what, "--quiet"]);
         if !self.debug {
             cargo.arg("--release");
         }

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use serde::Deserialize;
 
 use super::{Text, text};
-use crate::repository::root;
+use crate::repository::cargo;
 
 /// A dependency of one crate of ours on another, by their names in the table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,23 +83,47 @@ fn table(page: &str) -> anyhow::Result<BTreeMap<String, Allowed>> {
     Ok(table)
 }
 
+/// What is read of `cargo metadata` (<https://doc.rust-lang.org/cargo/commands/cargo-metadata.html>,
+/// format 1).
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    name: String,
+    /// `null` is what the product needs.
+    kind: Option<String>,
+}
+
 /// The crates of the workspace and the edges between them.
 fn workspace() -> anyhow::Result<(BTreeSet<String>, BTreeSet<Edge>)> {
-    let mut command = MetadataCommand::new();
-    let metadata = command.current_dir(root()).no_deps().exec()?;
-    let names: BTreeSet<_> =
-        metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"]).output()?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+    Ok(between(&metadata))
+}
+
+fn between(metadata: &Metadata) -> (BTreeSet<String>, BTreeSet<Edge>) {
+    let names: BTreeSet<_> = metadata.packages.iter().map(|package| &package.name).collect();
     let mut edges = BTreeSet::new();
     for package in &metadata.packages {
         for dependency in package.dependencies.iter().filter(|d| names.contains(&d.name)) {
             edges.insert(Edge {
                 from: short(&package.name),
                 to: short(&dependency.name),
-                only_tests: dependency.kind == DependencyKind::Development,
+                only_tests: dependency.kind.as_deref() == Some("dev"),
             });
         }
     }
-    Ok((names.iter().map(|name| short(name)).collect(), edges))
+    (names.iter().map(|name| short(name)).collect(), edges)
 }
 
 /// The name in the table: `core` of `seatrial-core`, `cli` of the command.
@@ -126,6 +150,21 @@ mod tests {
     fn wrong(crates: &[&str], edges: &[Edge]) -> Vec<String> {
         let crates = crates.iter().map(|name| (*name).to_owned()).collect();
         compare(&table(PAGE).unwrap(), &crates, &edges.iter().cloned().collect())
+    }
+
+    #[test]
+    fn edges_are_read_from_what_cargo_says() {
+        let metadata = r#"{"packages": [
+            {"name": "seatrial-core", "dependencies": [{"name": "serde", "kind": null}]},
+            {"name": "seatrial", "dependencies": [
+                {"name": "seatrial-core", "kind": null}, {"name": "xtask", "kind": "dev"}]},
+            {"name": "xtask", "dependencies": [{"name": "seatrial-core", "kind": "build"}]}]}"#;
+        let (crates, edges) = between(&serde_json::from_str(metadata).unwrap());
+        assert_eq!(crates.into_iter().collect::<Vec<_>>(), ["cli", "core", "xtask"]);
+        assert_eq!(
+            edges.into_iter().collect::<Vec<_>>(),
+            [edge("cli", "core", false), edge("cli", "xtask", true), edge("xtask", "core", false)]
+        );
     }
 
     #[test]
