@@ -12,7 +12,7 @@ mod support;
 
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use events::failures_of;
 use insta::assert_snapshot;
@@ -30,7 +30,13 @@ fn run(project: &Project, arguments: &[&str]) -> Ran {
 }
 
 fn failures(project: &Project, suite: &str) -> String {
-    failures_of(&run(project, &["run", suite, "--format", "json"]))
+    let told = failures_of(&run(project, &["run", suite, "--format", "json"]));
+    // How long something was tried is the machine's affair.
+    let lines = told.lines().map(|line| match line.starts_with("| tried for ") {
+        true => "| tried for [time]",
+        false => line,
+    });
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
@@ -113,13 +119,13 @@ fn what_does_not_get_there_is_told_with_its_reason() {
     let project = shop();
     assert_snapshot!(failures(&project, "unknown-kind"), @r"
     deploy.unknown_kind: bad/kind.yaml:1: Deploymnt shop: nothing in the cluster serves Deploymnt of apps/v1; it serves Deployment of apps/v1
-    | tried for 0 s
+    | tried for [time]
     hint: apply the CustomResourceDefinition in the same or an earlier install step, or mend `apiVersion` and `kind`
     failed, exit code 1
     ");
     assert_snapshot!(failures(&project, "no-crd"), @r"
     deploy.unknown_kind: bad/resource.yaml:5: Order first: nothing in the cluster serves Order of shop.example/v1
-    | tried for 5 s
+    | tried for [time]
     hint: apply the CustomResourceDefinition in the same or an earlier install step, or mend `apiVersion` and `kind`
     failed, exit code 1
     ");
@@ -128,8 +134,7 @@ fn what_does_not_get_there_is_told_with_its_reason() {
     failed, exit code 1
     "#);
 
-    // Nothing that waiting could mend is waited for until the time is over.
-    let began = Instant::now();
+    // What waiting cannot mend is not waited for: then it would be `not_ready`.
     let told = failures(&project, "no-image");
     assert!(told.starts_with("deploy.image_not_found: Deployment default/web cannot"), "{told}");
     assert!(told.contains("registry.example/shopp:2: not found"), "{told}");
@@ -137,7 +142,6 @@ fn what_does_not_get_there_is_told_with_its_reason() {
     let told = failures(&project, "crash");
     assert!(told.starts_with("deploy.crash_loop: Deployment default/crash cannot"), "{told}");
     assert!(told.contains("| cannot reach the database\n"), "{told}");
-    assert!(began.elapsed() < Duration::from_secs(150), "{:?}", began.elapsed());
 
     let told = failures(&project, "sick");
     assert!(
