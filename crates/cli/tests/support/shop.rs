@@ -50,6 +50,7 @@ environments:
   default: { install: [{ apply: deploy }] }
   unknown-kind: { install: [{ apply: bad/kind.yaml }], timeout: 6s }
   no-crd: { install: [{ apply: bad/resource.yaml }], timeout: 6s }
+  conflict: { install: [{ apply: bad/conflict.yaml }], timeout: 6s }
   invalid: { install: [{ apply: bad/invalid.yaml }] }
   no-image: { install: [{ apply: bad/image.yaml }] }
   crash: { install: [{ apply: bad/crash.yaml }] }
@@ -77,6 +78,7 @@ suites:
   red: { adapter: exec, environments: [default], run: echo expected 2 replicas found 1; exit 1 }
   unknown-kind: { adapter: exec, environments: [unknown-kind], run: "true" }
   no-crd: { adapter: exec, environments: [no-crd], run: "true" }
+  conflict: { adapter: exec, environments: [conflict], run: "true" }
   invalid: { adapter: exec, environments: [invalid], run: "true" }
   no-image: { adapter: exec, environments: [no-image], run: "true" }
   crash: { adapter: exec, environments: [crash], run: "true" }
@@ -163,6 +165,20 @@ fn deployment(name: &str, container: &str) -> String {
     )
 }
 
+/// A CustomResourceDefinition of orders.
+fn definition(plural: &str) -> String {
+    format!(
+        "apiVersion: apiextensions.k8s.io/v1\n\
+         kind: CustomResourceDefinition\n\
+         metadata: {{ name: {plural}.shop.example }}\n\
+         spec:\n\
+         \x20 group: shop.example\n\
+         \x20 scope: Namespaced\n\
+         \x20 names: {{ kind: Order, plural: {plural} }}\n\
+         \x20 versions: [{{ name: v1, served: true, storage: true, schema: {{ openAPIV3Schema: {{ type: object }} }} }}]\n"
+    )
+}
+
 /// The project.
 pub(crate) fn shop() -> Project {
     assert!(nix::unistd::geteuid().is_root(), "these tests need root: they boot clusters");
@@ -177,6 +193,7 @@ pub(crate) fn shop() -> Project {
             "bad/resource.yaml",
             "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: fine }\n---\napiVersion: shop.example/v1\nkind: Order\nmetadata: { name: first }\n",
         ),
+        ("bad/conflict.yaml", &[definition("orders"), definition("purchases")].join("---\n")),
         ("bad/invalid.yaml", &deployment("Shop", image)),
         ("bad/image.yaml", &deployment("web", "image: 'registry.example/shopp:2'")),
         ("bad/crash.yaml", &deployment("crash", &format!("{image}, args: [crash], {probe}"))),
