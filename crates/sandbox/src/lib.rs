@@ -22,10 +22,12 @@ pub mod cgroup;
 mod entry;
 mod error;
 pub mod init;
+mod landlock;
 pub mod netns;
 pub mod owner;
 mod privilege;
 pub mod root;
+mod seccomp;
 mod wire;
 
 pub use entry::enter_if_asked;

@@ -15,7 +15,7 @@ use crate::error::{Error, Tried};
 use crate::init::first::{Children, Wake, control_socket, silence};
 use crate::netns::loopback_up;
 use crate::privilege::{empty_bounding_set, no_new_privileges};
-use crate::wire;
+use crate::{landlock, seccomp, wire};
 
 /// Runs as process 1 of a sandbox; returns the exit code.
 pub(crate) fn inside() -> i32 {
@@ -65,7 +65,10 @@ fn set_up(spec: &ActionSpec) -> Result<(), Error> {
     nix::unistd::setgroups(&[]).tried(|| "drop groups".to_owned())?;
     spec.limits.apply()?;
     empty_bounding_set()?;
-    no_new_privileges()
+    no_new_privileges()?;
+    landlock::apply(&spec.root)?;
+    // Last, since it forbids what the rest needs.
+    seccomp::apply()
 }
 
 fn run(spec: &ActionSpec, owner: &mut UnixStream) -> Result<(), Error> {
