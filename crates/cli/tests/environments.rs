@@ -6,6 +6,8 @@
 mod events;
 #[path = "support/processes.rs"]
 mod processes;
+#[path = "red-team/red_team.rs"]
+mod red_team;
 #[path = "support/shop.rs"]
 mod shop;
 mod support;
