@@ -62,7 +62,6 @@ pub(crate) fn execute(request: &Request<'_>) -> Result<Ran, CommandError> {
     let params =
         seatrial_config::resolve_params(&pipeline, &given).map_err(CommandError::Diagnostics)?;
     let store = Arc::new(Store::open(request.paths.state()?)?);
-    let lock = store.try_lock_worker()?;
     let project = Project::open(&request.paths.project, store.clone())?;
     let plan = project.plan(&pipeline, &request.selection, &params)?;
     if request.format == Format::Terminal {
@@ -87,8 +86,6 @@ pub(crate) fn execute(request: &Request<'_>) -> Result<Ran, CommandError> {
     let mut recording = Recording::new(store, run, reporter);
     let driven = runtime.block_on(drive(machine.clone(), &plan, facts, &mut recording));
     recording.end();
-    // Whatever is kept now is not this run's any more: the next may begin.
-    drop(lock);
     let (verdict, kept) = driven?;
     let summary = recording.summary().clone();
     Ok(Ran { run, verdict, summary, kept, machine, runtime })

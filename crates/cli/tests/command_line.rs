@@ -614,24 +614,6 @@ fn a_state_directory_that_cannot_be_one_is_refused() {
 }
 
 #[test]
-fn a_state_directory_that_is_in_use_is_told_with_its_holder() {
-    let project = hello();
-    std::fs::create_dir(project.state()).expect("made");
-    let lock = project.state().join("worker.lock");
-    std::fs::write(&lock, "4242\n").expect("written");
-    let lock = std::fs::File::open(lock).expect("there");
-    lock.lock().expect("this process has it now");
-    assert_snapshot!(project.run(&["run", "greets"]).text(), @r"
-    error[server.locked]: state directory [DIR]/state is in use by process 4242
-    hint: wait for that run to end, or use another --state-dir
-    exit code 3
-    ");
-    // Who only looks does not wait for anybody.
-    assert_eq!(project.run(&["plan"]).code, 0);
-    assert_eq!(project.run(&["runs"]).code, 0);
-}
-
-#[test]
 fn without_root_nothing_runs_rather_than_unprotected() {
     let project = hello();
     own_by_nobody(&project);

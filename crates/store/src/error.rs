@@ -20,14 +20,6 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: StateDirProblem,
     },
-    /// Another process owns this state directory.
-    #[error("state directory {} is in use by {}", dir.display(), holder(*pid))]
-    WorkerLocked {
-        /// The directory.
-        dir: PathBuf,
-        /// The process that holds it, where it said so.
-        pid: Option<u32>,
-    },
     /// An operation on a file failed.
     #[error("cannot {what} {}", path.display())]
     Io {
@@ -109,10 +101,6 @@ pub enum StoreError {
     },
 }
 
-fn holder(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
-}
-
 impl StoreError {
     pub(crate) fn io(what: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
@@ -129,7 +117,6 @@ impl StoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::StateDir { .. } => "server.data_dir",
-            Self::WorkerLocked { .. } => "server.locked",
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "store.full",
             Self::Io { .. } => "store.io",
             Self::Records { .. } => "store.records",
@@ -159,8 +146,6 @@ impl From<StoreError> for Failure {
             StoreError::StateDir { problem, .. } => {
                 Failure::environment(code, message).hint(problem.hint())
             }
-            StoreError::WorkerLocked { .. } => Failure::environment(code, message)
-                .hint("wait for that run to end, or use another --state-dir"),
             StoreError::Tree(_) => Failure::product(code, message),
             StoreError::NoRun(_) | StoreError::AmbiguousRun { .. } => {
                 Failure::config(code, message).hint("`seatrial runs` lists what was recorded")

@@ -14,7 +14,6 @@
 //! <dir>/trees/<hex>/      manifest.json and root/, read-only, published by rename
 //! <dir>/logs/<run>/       <attempt>.<stream>
 //! <dir>/locks/            one file an action in flight, held by flock
-//! <dir>/worker.lock       held by the process that owns this machine
 //! <dir>/tmp/<process>/    what is not published yet, swept when its owner is gone
 //! ```
 
@@ -34,7 +33,7 @@ mod open;
 
 pub use blob::{Blob, BlobWriter};
 pub use error::StoreError;
-pub use lock::{ActionLock, WorkerLock};
+pub use lock::ActionLock;
 pub use manifest::{Content, Entry, Manifest};
 pub use open::Store;
 pub use records::{ActionResult, Expected, Outputs, Recorded, Records, RunRow, Scope, Series};

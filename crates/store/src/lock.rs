@@ -6,7 +6,6 @@
 //! it does not need, as the sandbox does.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use seatrial_core::digest::Digest;
@@ -15,13 +14,6 @@ use seatrial_core::ids::Epoch;
 use crate::error::StoreError;
 use crate::open::Store;
 use crate::records::{Records as _, Scope};
-
-/// The right to own this machine: environments, cgroups, links. Ends when it
-/// is dropped, or with the process.
-#[derive(Debug)]
-pub struct WorkerLock {
-    _file: File,
-}
 
 /// The right to carry out one action. Ends when it is dropped, or with the process.
 #[derive(Debug)]
@@ -35,31 +27,6 @@ pub struct ActionLock {
 }
 
 impl Store {
-    /// Takes the lock of the worker, waiting for its holder to end.
-    ///
-    /// # Errors
-    /// When the lock file cannot be made or written.
-    pub fn lock_worker(&self) -> Result<WorkerLock, StoreError> {
-        let (mut file, path) = self.worker_file()?;
-        file.lock().map_err(StoreError::io("lock", &path))?;
-        write_pid(&mut file, &path)?;
-        Ok(WorkerLock { _file: file })
-    }
-
-    /// Takes the lock of the worker unless someone has it.
-    ///
-    /// # Errors
-    /// [`StoreError::WorkerLocked`] with the holder's process id when it is taken.
-    pub fn try_lock_worker(&self) -> Result<WorkerLock, StoreError> {
-        let (mut file, path) = self.worker_file()?;
-        if !try_lock(&file, &path)? {
-            let pid = read_pid(&mut file);
-            return Err(StoreError::WorkerLocked { dir: self.dir().to_owned(), pid });
-        }
-        write_pid(&mut file, &path)?;
-        Ok(WorkerLock { _file: file })
-    }
-
     /// Takes the lock of an action, waiting while someone carries it out.
     /// Who has waited looks the result up again before doing it once more.
     ///
@@ -101,10 +68,6 @@ impl Store {
         Ok(ActionLock { epoch, waited, _file: file })
     }
 
-    fn worker_file(&self) -> Result<(File, PathBuf), StoreError> {
-        open(self.dir().join("worker.lock"))
-    }
-
     fn action_file(&self, key: Digest, scope: Scope) -> Result<(File, PathBuf), StoreError> {
         open(self.dir().join("locks").join(format!("{}.{scope}", key.hex())))
     }
@@ -126,37 +89,10 @@ fn try_lock(file: &File, path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Says who holds the lock, for the error message of others only.
-fn write_pid(file: &mut File, path: &Path) -> Result<(), StoreError> {
-    let text = format!("{}\n", std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(text.as_bytes()))
-        .map_err(StoreError::io("write", path))
-}
-
-fn read_pid(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::open::tests::store;
-
-    #[test]
-    fn a_second_worker_is_told_who_has_the_directory() {
-        let (dir, store) = store();
-        let lock = store.try_lock_worker().expect("first");
-        let second = Store::open(dir.path()).expect("second process");
-        let error = second.try_lock_worker().expect_err("taken");
-        let text = format!("in use by process {}", std::process::id());
-        assert!(error.to_string().ends_with(&text), "{error}");
-        drop(lock);
-        second.try_lock_worker().expect("free again");
-    }
 
     #[test]
     fn an_action_is_carried_out_by_one_and_the_epoch_grows() {
