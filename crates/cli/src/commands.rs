@@ -7,12 +7,14 @@ mod components;
 mod doctor;
 mod env;
 mod explain;
+mod gc;
 mod init;
 mod logs;
 mod plan;
 mod run;
 mod runs;
 mod schema;
+mod scrub;
 
 use clap::Subcommand;
 
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Logs(logs::LogsArgs),
     Init(init::InitArgs),
     Components(components::ComponentsArgs),
+    Gc(gc::GcArgs),
+    Scrub(scrub::ScrubArgs),
     Doctor(doctor::DoctorArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -51,6 +55,8 @@ impl Command {
             Self::Logs(args) => args.run(paths),
             Self::Init(args) => args.run(paths),
             Self::Components(args) => args.run(paths),
+            Self::Gc(args) => args.run(paths),
+            Self::Scrub(args) => args.run(paths),
             Self::Doctor(args) => args.run(paths),
             Self::Schema(args) => args.run(paths),
             Self::Completions(args) => args.run(paths),

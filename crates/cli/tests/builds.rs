@@ -6,6 +6,8 @@
 mod events;
 #[path = "support/processes.rs"]
 mod processes;
+#[path = "builds/storage.rs"]
+mod storage;
 mod support;
 #[path = "builds/together.rs"]
 mod together;

@@ -92,12 +92,14 @@ impl ProjectFiles {
         }
         let settled = files.iter().all(|file| self.is_settled(file));
         let fingerprint = self.fingerprint(&files);
-        let known = store.snapshot(fingerprint)?.filter(|tree| settled && store.has_tree(*tree));
-        let tree = match known {
-            Some(tree) => tree,
-            None => self.make(&files, store)?,
-        };
-        if settled && known.is_none() {
+        if settled
+            && let Some(tree) = store.snapshot(fingerprint)?
+            && store.use_tree(tree)?
+        {
+            return Ok(Snapshot { tree, files: files.len() });
+        }
+        let tree = self.make(&files, store)?;
+        if settled {
             store.keep_snapshot(fingerprint, tree)?;
         }
         Ok(Snapshot { tree, files: files.len() })

@@ -8,13 +8,23 @@ use crate::records::{ActionResult, Outputs, Recorded, Records as _, Scope};
 
 impl Store {
     /// The result of the action with this key, written in this scope. One
-    /// whose outputs or log are gone is no result: the action runs again.
+    /// whose outputs or log are gone is no result: the action runs again. One
+    /// that is there is in use from now on.
     ///
     /// # Errors
     /// When the records cannot be read.
     pub fn lookup(&self, key: Digest, scope: Scope) -> Result<Option<ActionResult>, StoreError> {
-        let result = self.sqlite().lookup(key, scope)?;
-        Ok(result.filter(|result| self.is_complete(result)))
+        let Some(result) = self.sqlite().lookup(key, scope)? else { return Ok(None) };
+        for digest in result.log.into_iter().chain(result.outputs.blobs().iter().copied()) {
+            if !self.use_blob(digest)? {
+                return Ok(None);
+            }
+        }
+        let there = match result.outputs {
+            Outputs::Tree(tree) => self.use_tree(tree)?,
+            Outputs::Blobs(_) => true,
+        };
+        Ok(there.then_some(result))
     }
 
     /// Records the result of an action that passed. The first result stays,

@@ -126,10 +126,7 @@ impl Store {
         file.take(limit).read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
         let found = Digest::of(&bytes);
         if found != digest {
-            let aside = self.dir().join("quarantine");
-            fs::create_dir_all(&aside).map_err(StoreError::io("create", &aside))?;
-            fs::rename(&path, aside.join(digest.hex()))
-                .map_err(StoreError::io("move to quarantine", &path))?;
+            self.put_aside(&path)?;
             return Err(StoreError::DigestMismatch { expected: digest, found });
         }
         Ok(bytes)
@@ -165,7 +162,7 @@ impl BlobWriter {
             return Err(StoreError::DigestMismatch { expected, found: digest });
         }
         let blob = Blob { digest, size: self.size };
-        if self.store.has_blob(digest) {
+        if self.store.use_blob(digest)? {
             return Ok(blob);
         }
         let (file, path) = self.file.into_parts();

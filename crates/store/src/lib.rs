@@ -14,6 +14,8 @@
 //! <dir>/trees/<hex>/      manifest.json and root/, read-only, published by rename
 //! <dir>/logs/<run>/       <attempt>.<stream>
 //! <dir>/locks/            one file an action in flight, held by flock
+//! <dir>/content.lock       between who uses content and who removes it
+//! <dir>/quarantine/        what was not what its name says
 //! <dir>/tmp/<process>/    what is not published yet, swept when its owner is gone
 //! ```
 
@@ -29,12 +31,16 @@ pub mod tree;
 
 mod action;
 mod durable;
+mod garbage;
 mod open;
+mod scrub;
 
 pub use blob::{Blob, BlobWriter};
 pub use error::StoreError;
+pub use garbage::{Collected, Keep};
 pub use lock::ActionLock;
 pub use manifest::{Content, Entry, Manifest};
 pub use open::Store;
 pub use records::{ActionResult, Expected, Outputs, Recorded, Records, RunRow, Scope, Series};
+pub use scrub::{Damaged, Scrubbed};
 pub use tree::{Tree, TreeLimits};

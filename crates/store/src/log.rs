@@ -33,6 +33,20 @@ pub struct Appended {
 }
 
 impl Store {
+    /// Removes all logs of a run.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    pub fn remove_logs(&self, run: RunId) -> Result<(), StoreError> {
+        let dir = self.dir().join("logs").join(run.to_string());
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &dir)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Appends a segment that begins at `offset`. Bytes that are there already
     /// are compared, so that a sender may repeat itself; bytes beyond `cap` are
     /// dropped, and so is every later segment.

@@ -5,6 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
@@ -68,6 +69,24 @@ impl Store {
     pub fn staging(&self) -> Result<TempDir, StoreError> {
         self.inner.disk.check()?;
         TempDir::new_in(self.tmp()).map_err(StoreError::io("create a directory in", self.tmp()))
+    }
+
+    /// When the oldest process began that has this store open. Where the file
+    /// system does not know that, the beginning of time.
+    pub(crate) fn oldest_process(&self) -> Result<SystemTime, StoreError> {
+        let tmp = self.dir().join("tmp");
+        let entries = fs::read_dir(&tmp).map_err(StoreError::io("list", &tmp))?;
+        let mut oldest = SystemTime::now();
+        for entry in entries.flatten() {
+            // One that nobody holds is a leftover, or not begun.
+            let Ok(dir) = File::open(entry.path()) else { continue };
+            let own = entry.path() == self.tmp();
+            if own || matches!(dir.try_lock(), Err(TryLockError::WouldBlock)) {
+                let began = dir.metadata().and_then(|meta| meta.created());
+                oldest = oldest.min(began.unwrap_or(SystemTime::UNIX_EPOCH));
+            }
+        }
+        Ok(oldest)
     }
 
     pub(crate) fn tmp(&self) -> &Path {

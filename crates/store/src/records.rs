@@ -60,6 +60,15 @@ impl Outputs {
             Self::Blobs(blobs) => blobs.first().copied(),
         }
     }
+
+    /// The blobs of it.
+    #[must_use]
+    pub fn blobs(&self) -> &[Digest] {
+        match self {
+            Self::Tree(_) => &[],
+            Self::Blobs(blobs) => blobs,
+        }
+    }
 }
 
 /// The result of an action that passed. There is none of one that failed.
@@ -184,6 +193,12 @@ pub trait Records: Send + Sync {
     /// # Errors
     /// When the backend fails.
     fn run(&self, run: RunId) -> Result<Option<RunRow>, StoreError>;
+
+    /// Forgets all but the newest `keep` runs, with their events; which they were.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn forget_runs(&self, keep: usize) -> Result<Vec<RunId>, StoreError>;
 
     /// The run that a person means by `latest`, an id, or at least four digits
     /// from the begin or the end of one.

@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::manifest::Manifest;
 use crate::open::Store;
 
-mod scan;
+pub(crate) mod scan;
 
 /// A tree that is in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Store {
         let manifest = Manifest::new(scan.hash(staging, limits)?)?;
         let text = manifest.encode();
         let digest = Digest::of(&text);
-        if self.has_tree(digest) {
+        if self.use_tree(digest)? {
             return Ok(Tree { digest, manifest });
         }
         scan.normalise(staging)?;

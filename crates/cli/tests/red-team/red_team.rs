@@ -70,6 +70,10 @@ fn hostile_code_gets_what_the_threat_model_says() {
         if left.is_empty() { Ok(()) } else { Err(left) }
     });
 
+    // Every input and everything else in the store is what it was.
+    let scrubbed = project.run(&["scrub"]);
+    assert!(scrubbed.stdout.ends_with(" sound, 0 damaged\n"), "{}", scrubbed.text());
+
     let log = |node: &str| {
         let ran = project.run(&["logs", "latest", node]);
         assert_eq!(ran.code, 0, "{}", ran.text());

@@ -28,6 +28,7 @@ suite!(
     epochs_grow,
     events_are_dense,
     runs_are_found_by_what_people_type,
+    old_runs_are_forgotten_with_their_events,
     history_keeps_the_last_ten_and_the_fastest,
 );
 
@@ -107,6 +108,21 @@ fn runs_are_found_by_what_people_type(records: &dyn Records) {
     assert_eq!(find("111"), Err("no run `111`".to_owned()));
     assert_eq!(find("cafe"), Err("no run `cafe`".to_owned()));
     assert_eq!(find("%' OR 1"), Err("no run `%' OR 1`".to_owned()));
+}
+
+fn old_runs_are_forgotten_with_their_events(records: &dyn Records) {
+    for id in 1..=4 {
+        records.append_events(run(id), TRUSTED, 0, &["x".to_owned()], "").expect("append");
+    }
+    assert_eq!(records.forget_runs(2).expect("forget"), [run(2), run(1)]);
+    assert_eq!(records.forget_runs(2).expect("forget"), []);
+    let rows = records.runs(10).expect("runs");
+    assert_eq!(rows.iter().map(|row| row.run).collect::<Vec<_>>(), [run(4), run(3)]);
+    assert_eq!(records.events(run(1), 0, 10).expect("events"), Vec::<String>::new());
+    assert_eq!(records.events(run(3), 0, 10).expect("events"), ["x"]);
+    // One that comes again begins anew, and is the newest.
+    records.append_events(run(1), TRUSTED, 0, &[], "").expect("append");
+    assert_eq!(records.find_run("latest").expect("latest"), run(1));
 }
 
 fn history_keeps_the_last_ten_and_the_fastest(records: &dyn Records) {

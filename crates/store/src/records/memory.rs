@@ -123,6 +123,12 @@ impl Records for MemoryRecords {
         Ok(self.tables().runs.iter().find(|row| row.id == run).map(Run::row))
     }
 
+    fn forget_runs(&self, keep: usize) -> Result<Vec<RunId>, StoreError> {
+        let mut tables = self.tables();
+        let old = tables.runs.len().saturating_sub(keep);
+        Ok(tables.runs.drain(..old).rev().map(|run| run.id).collect())
+    }
+
     fn find_run(&self, text: &str) -> Result<RunId, StoreError> {
         let runs: Vec<RunId> = self.tables().runs.iter().map(|row| row.id).collect();
         find_run(&runs, text)

@@ -290,6 +290,24 @@ impl Records for SqliteRecords {
         })
     }
 
+    fn forget_runs(&self, keep: usize) -> Result<Vec<RunId>, StoreError> {
+        self.write("forget runs", |transaction| {
+            let old: Vec<(i64, String)> = transaction
+                .prepare_cached(
+                    "SELECT ordinal, run FROM runs ORDER BY ordinal DESC LIMIT -1 OFFSET ?1",
+                )?
+                .query_map([clamp(keep as u64)], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            let mut events = transaction.prepare_cached("DELETE FROM events WHERE run = ?1")?;
+            let mut runs = transaction.prepare_cached("DELETE FROM runs WHERE ordinal = ?1")?;
+            for (ordinal, _) in &old {
+                events.execute([ordinal])?;
+                runs.execute([ordinal])?;
+            }
+            Ok(old.into_iter().filter_map(|(_, run)| run.parse().ok()).collect())
+        })
+    }
+
     fn find_run(&self, text: &str) -> Result<RunId, StoreError> {
         let runs: Vec<RunId> = self.read("find a run", |connection| {
             connection

@@ -30,7 +30,7 @@ const TIME: u64 = 315_619_200;
 const THREADS: usize = 2;
 
 /// What is in a directory.
-pub(super) struct Scan {
+pub(crate) struct Scan {
     items: Vec<Item>,
     /// All directories below the root, parents before children.
     directories: Vec<String>,
@@ -49,7 +49,7 @@ enum Kind {
 }
 
 impl Scan {
-    pub(super) fn read(root: &Path, limits: TreeLimits) -> Result<Self, StoreError> {
+    pub(crate) fn read(root: &Path, limits: TreeLimits) -> Result<Self, StoreError> {
         let mut scan = Self { items: Vec::new(), directories: Vec::new() };
         let mut links = HardLinks::default();
         let mut bytes = 0_u64;
@@ -106,12 +106,12 @@ impl Scan {
     }
 
     /// How many files, links and directories there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.items.len() + self.directories.len()
     }
 
     /// The entries with their digests.
-    pub(super) fn hash(&self, root: &Path, limits: TreeLimits) -> Result<Vec<Entry>, StoreError> {
+    pub(crate) fn hash(&self, root: &Path, limits: TreeLimits) -> Result<Vec<Entry>, StoreError> {
         let next = AtomicUsize::new(0);
         let entries = Mutex::new(Vec::with_capacity(self.items.len()));
         let work = || -> Result<(), StoreError> {
@@ -137,7 +137,7 @@ impl Scan {
     }
 
     /// Makes modes, owners and times the same for every tree with this manifest.
-    pub(super) fn normalise(&self, root: &Path) -> Result<(), StoreError> {
+    pub(crate) fn normalise(&self, root: &Path) -> Result<(), StoreError> {
         for item in &self.items {
             let path = root.join(&item.path);
             if item.foreign {
@@ -163,7 +163,7 @@ impl Scan {
         Ok(())
     }
 
-    pub(super) fn sync(&self, disk: &Disk, root: &Path) -> Result<(), StoreError> {
+    pub(crate) fn sync(&self, disk: &Disk, root: &Path) -> Result<(), StoreError> {
         for item in self.items.iter().filter(|item| matches!(item.kind, Kind::File { .. })) {
             let path = root.join(&item.path);
             let file = File::open(&path).map_err(StoreError::io("open", &path))?;
