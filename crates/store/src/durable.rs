@@ -9,6 +9,14 @@ use std::sync::OnceLock;
 
 use crate::error::StoreError;
 
+#[cfg(test)]
+pub(crate) use crate::crash::at;
+
+/// A moment before or after something became durable, where the process may be
+/// killed. The name is what tests of crashes enumerate; it costs nothing.
+#[cfg(not(test))]
+pub(crate) fn at(_point: &'static str) {}
+
 /// Remembers that a sync failed. After that the kernel may have dropped the
 /// dirty pages and a second fsync would succeed without them, so the only
 /// honest answer to every later write is an error.
@@ -28,21 +36,30 @@ impl Disk {
 
     /// Waits until the content of an open file is on the disk.
     pub(crate) fn sync(&self, file: &File, path: &Path) -> Result<(), StoreError> {
-        self.checked("sync", path, file.sync_all())
+        at("before sync");
+        self.checked("sync", path, file.sync_all())?;
+        at("after sync");
+        Ok(())
     }
 
     /// Waits until the names in a directory are on the disk.
     pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
+        at("before sync of a directory");
         let result = File::open(dir).and_then(|file| file.sync_all());
-        self.checked("sync", dir, result)
+        self.checked("sync", dir, result)?;
+        at("after sync of a directory");
+        Ok(())
     }
 
     /// Waits until everything of the file system that holds `dir` is on the
     /// disk: for many files this is one wait instead of one each.
     pub(crate) fn sync_file_system(&self, dir: &Path) -> Result<(), StoreError> {
+        at("before sync of the file system");
         let result = File::open(dir)
             .and_then(|file| nix::unistd::syncfs(file.as_fd()).map_err(io::Error::from));
-        self.checked("sync the file system of", dir, result)
+        self.checked("sync the file system of", dir, result)?;
+        at("after sync of the file system");
+        Ok(())
     }
 
     /// Gives a durable file or directory its final name, durably. Returns
@@ -53,8 +70,9 @@ impl Disk {
             fs::create_dir_all(parent).map_err(StoreError::io("create", parent))?;
             self.sync_dir(parent.parent().unwrap_or(parent))?;
         }
+        at("before publishing");
         match fs::rename(from, to) {
-            Ok(()) => {}
+            Ok(()) => at("after publishing"),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
             Err(error) => return Err(StoreError::io("publish", to)(error)),
         }

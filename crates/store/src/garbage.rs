@@ -19,6 +19,7 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use seatrial_core::digest::Digest;
 
+use crate::durable::at;
 use crate::error::StoreError;
 use crate::open::Store;
 
@@ -118,8 +119,10 @@ impl Store {
         }
         // By one rename, so that a tree is there or is not; the slow part is
         // the end of `aside`.
+        at("before removing");
         fs::rename(&item.path, aside.path().join("gone"))
             .map_err(StoreError::io("remove", &item.path))?;
+        at("after removing");
         Ok(true)
     }
 

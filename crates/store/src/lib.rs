@@ -30,6 +30,8 @@ pub mod state_dir;
 pub mod tree;
 
 mod action;
+#[cfg(test)]
+mod crash;
 mod durable;
 mod garbage;
 mod open;

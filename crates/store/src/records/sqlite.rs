@@ -12,6 +12,7 @@ use seatrial_core::ids::{Epoch, RunId};
 use super::{
     ActionResult, Durations, Expected, Recorded, Records, RunRow, Scope, Series, find_run,
 };
+use crate::durable::at;
 use crate::error::StoreError;
 use crate::state_dir::StateDirProblem;
 
@@ -64,7 +65,9 @@ impl SqliteRecords {
             .map_err(Abort::from)
             .and_then(|transaction| {
                 let value = work(&transaction)?;
+                at("before a commit");
                 transaction.commit()?;
+                at("after a commit");
                 Ok(value)
             });
         result.map_err(|abort| match abort {
