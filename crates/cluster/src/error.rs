@@ -91,7 +91,7 @@ impl Error {
             Self::Refused(_) => Failure::config("cluster.refused", message),
             Self::Sandbox(error) => error.failure(),
             Self::Died { log_tail, .. } => {
-                Failure::environment("cluster.component-died", message).detail(log_tail)
+                Failure::environment(Failure::COMPONENT_DIED, message).detail(log_tail)
             }
             Self::Late { last, .. } => Failure::environment("cluster.late", message)
                 .detail(last)

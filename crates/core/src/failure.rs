@@ -47,6 +47,10 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The code of a component of a cluster that ended by itself: what was
+    /// being done there is void.
+    pub const COMPONENT_DIED: &str = "cluster.component_died";
+
     /// A failure of the product or its tests, which a retry does not mend.
     #[must_use]
     pub fn product(code: &str, message: impl Into<String>) -> Self {

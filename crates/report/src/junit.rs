@@ -243,7 +243,7 @@ mod tests {
         <testsuites name="guestbook" tests="1" skipped="0" failures="0" errors="1" time="1.402">
             <testsuite name="seatrial" tests="1" skipped="0" errors="1" failures="0">
                 <testcase name="default/boot" classname="seatrial">
-                    <error message="kube-apiserver of default ended with exit code 1" type="cluster.component-died">kube-apiserver of default ended with exit code 1
+                    <error message="kube-apiserver of default ended with exit code 1" type="cluster.component_died">kube-apiserver of default ended with exit code 1
 
         error: bind: address already in use
 

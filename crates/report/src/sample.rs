@@ -205,7 +205,7 @@ pub(crate) fn build_failure() -> Vec<RunEvent> {
 pub(crate) fn broken() -> Vec<RunEvent> {
     let mut r = Recorder::new();
     let failure = Failure::environment(
-        "cluster.component-died",
+        Failure::COMPONENT_DIED,
         "kube-apiserver of default ended with exit code 1",
     )
     .detail("error: bind: address already in use")

@@ -169,7 +169,7 @@ impl Held {
     pub async fn until_broken(&self) -> Failure {
         self.health.broken.cancelled().await;
         self.broken().unwrap_or_else(|| {
-            Failure::environment("cluster.component_died", "a component of the cluster ended")
+            Failure::environment(Failure::COMPONENT_DIED, "a component of the cluster ended")
         })
     }
 
@@ -257,7 +257,7 @@ impl Health {
             Status::Signal(signal) => format!("signal {signal}"),
         };
         let message = format!("{name} of node {node} ended by itself ({how})");
-        let failure = Failure::environment("cluster.component_died", message).detail(log_tail);
+        let failure = Failure::environment(Failure::COMPONENT_DIED, message).detail(log_tail);
         // Only the first death is a cause; others follow from it.
         let _ = self.cause.set(failure);
         self.broken.cancel();

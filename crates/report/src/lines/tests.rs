@@ -185,7 +185,7 @@ fn broken_run() {
     FAIL  default/boot: kube-apiserver of default ended with exit code 1
           | error: bind: address already in use
           hint: run `seatrial doctor`
-          [cluster.component-died] fault of the machine, the network or Seatrial; a retry may help
+          [cluster.component_died] fault of the machine, the network or Seatrial; a retry may help
 
     step                 wall s      %    core-s    spans s
     source                0.400   28.5       0.0        0.4
