@@ -84,7 +84,7 @@ pub(crate) fn execute(request: &Request<'_>) -> Result<Ran, CommandError> {
     };
     let run = facts.run;
     let mut recording = Recording::new(store, run, reporter);
-    let driven = runtime.block_on(drive(machine.clone(), &plan, facts, &mut recording));
+    let driven = runtime.block_on(drive(machine.clone(), plan, facts, &mut recording));
     recording.end();
     let (verdict, kept) = driven?;
     let summary = recording.summary().clone();
@@ -93,7 +93,7 @@ pub(crate) fn execute(request: &Request<'_>) -> Result<Ran, CommandError> {
 
 async fn drive(
     machine: Arc<Machine>,
-    plan: &Plan,
+    plan: Plan,
     facts: RunFacts,
     recording: &mut Recording,
 ) -> Result<(Verdict, Vec<Arc<Held>>), CommandError> {

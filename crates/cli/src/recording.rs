@@ -58,7 +58,9 @@ impl Recording {
         let Some(node) = self.summary.nodes.get(*node as usize) else { return Ok(()) };
         let (Some(start), Some(end)) = (node.start_us, node.end_us) else { return Ok(()) };
         let project = self.summary.run.as_ref().map_or("", |run| run.project.as_str());
-        let name = history_name(project, &node.plan.name);
+        // Another try of a node takes as long as that one.
+        let first = node.plan.again.and_then(|first| self.summary.nodes.get(first as usize));
+        let name = history_name(project, &first.unwrap_or(node).plan.name);
         let series = Series { group: NODES, name: &name };
         let took = Duration::from_micros(end.saturating_sub(start));
         self.store.records().record_duration(Scope::Trusted, series, took)?;

@@ -74,11 +74,11 @@ fn key(work: &Work) -> Digest {
 fn run(plan: &Plan) -> &'static str {
     // Durations in no order.
     let priority = priorities(plan, |place| f64::from(place % 97));
-    let mut state = RunState::new(plan);
+    let mut state = RunState::new(plan.clone());
     let mut running = std::collections::VecDeque::new();
     let mut epoch = Epoch::default();
     loop {
-        while let decisions = state.decide(plan, CAPACITY, &priority)
+        while let decisions = state.decide(CAPACITY, &priority)
             && !decisions.is_empty()
         {
             for decision in decisions {
@@ -90,9 +90,9 @@ fn run(plan: &Plan) -> &'static str {
             }
         }
         if state.is_over() {
-            return state.verdict(plan).expect("it is over").word();
+            return state.verdict().expect("it is over").word();
         }
-        let _ = state.verdict(plan);
+        let _ = state.verdict();
         let (node, epoch) = running.pop_front().expect("what is not over goes on");
         let ending = Ending::Done(Some(Digest::of(node.to_le_bytes())));
         state.apply(Change::Finished { node, epoch, ending }).expect("it ran");

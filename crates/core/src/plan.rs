@@ -13,6 +13,8 @@ use crate::pipeline::{Base, Build, Command, FileSource, Image, InstallAction, Pi
 use crate::stage::{Boot, BootCluster, Install, SessionImage, Stage, Step, StepAction, SuiteStage};
 use crate::step;
 
+mod elsewhere;
+
 /// A graph of work. Nodes stand behind all that they need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
@@ -33,6 +35,8 @@ pub struct Node {
     pub when: When,
     /// What it does.
     pub work: Work,
+    /// The place of the node that this one is another try of, elsewhere.
+    pub again: Option<u32>,
 }
 
 /// On what condition a node runs, once all that it needs has ended.
@@ -120,18 +124,32 @@ impl Plan {
         self.nodes.get(place as usize)
     }
 
-    /// Whether the verdict waits for the node at this place. What only tidies
-    /// up or explains does not decide.
+    /// Whether the verdict waits for the node at this place.
     #[must_use]
     pub fn decides(&self, place: u32) -> bool {
-        !matches!(
-            self.node(place).map(|node| &node.work),
-            None | Some(Work::Stage { stage: Stage::Evidence | Stage::Drop, .. })
-        )
+        self.node(place).is_some_and(Node::decides)
+    }
+
+    /// The session that the node at this place is part of, by the place of the
+    /// boot that begins it.
+    #[must_use]
+    pub fn session(&self, place: u32) -> Option<u32> {
+        match &self.node(place)?.work {
+            Work::Stage { stage: Stage::Boot(_), .. } => Some(place),
+            Work::Stage { session, .. } => *session,
+            Work::Action(_) => None,
+        }
     }
 }
 
 impl Node {
+    /// Whether the verdict waits for it. What only tidies up or explains does
+    /// not decide.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        !matches!(self.work, Work::Stage { stage: Stage::Evidence | Stage::Drop, .. })
+    }
+
     /// Whether a perfect pool would have done it ahead of time.
     #[must_use]
     pub fn poolable(&self) -> bool {
@@ -505,7 +523,7 @@ impl Planner<'_> {
         });
         let needs: BTreeSet<u32> = needs.iter().copied().chain(inputs).collect();
         let needs = needs.into_iter().collect();
-        self.plan.nodes.push(Node { name, step, needs, when, work });
+        self.plan.nodes.push(Node { name, step, needs, when, work, again: None });
         place_of(self.plan.nodes.len() - 1)
     }
 }
@@ -525,7 +543,7 @@ fn command(build: &Build, run: &Command, source: Input) -> CommandAction<Input> 
     }
 }
 
-fn place_of(index: usize) -> u32 {
+pub(crate) fn place_of(index: usize) -> u32 {
     u32::try_from(index).expect("a pipeline file of at most 1 MiB names fewer nodes than 2^32")
 }
 

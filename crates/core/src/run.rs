@@ -1,6 +1,10 @@
 //! The state of a run, as a fold over what happened, and what to do next, as
 //! a function of it. The dispatcher in `seatrial-engine` carries it out.
 //!
+//! A component's death says nothing about the product: the session in which it
+//! happened is void, and tried once elsewhere (`docs/design/002`). The nodes of
+//! that other try are the only ones that a plan gets while it is run.
+//!
 //! ```text
 //!            Started             Finished
 //!  Waiting ──────────▶ Running ────────────▶ Ended
@@ -12,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, Epoch};
-use crate::plan::{Node, Plan, When, Work};
+use crate::plan::{Node, Plan, When, Work, place_of};
 use crate::stage::Stage;
 use crate::verdict::Verdict;
 
@@ -74,6 +78,11 @@ pub enum Change {
         /// The node that is the reason; `None`: the run was cancelled.
         because: Option<u32>,
     },
+    /// A session is void: the plan got the nodes that try it elsewhere.
+    Grown {
+        /// The place of the node that began it.
+        boot: u32,
+    },
     /// A test of a suite ended with this verdict.
     Test {
         /// The suite's node.
@@ -130,6 +139,11 @@ pub enum Decision {
         /// The node that is the reason; `None`: the run was cancelled.
         because: Option<u32>,
     },
+    /// Let the plan grow by another try of a session.
+    TryElsewhere {
+        /// The place of the node that began the one that is void.
+        boot: u32,
+    },
 }
 
 /// How much a run may do at once.
@@ -142,13 +156,21 @@ pub struct Capacity {
 }
 
 /// The state of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunState {
+    plan: Plan,
     nodes: Vec<NodeState>,
     /// Nodes in the order in which they ended.
     ended: Vec<u32>,
+    /// Tests by the first node that tried them, with what all tries say.
     tests: BTreeMap<(u32, String, String), Verdict>,
+    /// Nodes in which some try of a test did not do well.
+    unwell: BTreeSet<u32>,
     cancelled: bool,
+    /// Boots of sessions in which a component died, to be tried elsewhere.
+    lost: BTreeSet<u32>,
+    /// Nodes that another one is another try of: they decide nothing.
+    void: BTreeSet<u32>,
     /// For each node, those that need it.
     needed_by: Vec<Vec<u32>>,
     /// For each node, how many of those that it needs have not ended.
@@ -165,24 +187,43 @@ pub struct RunState {
 impl RunState {
     /// The state of a run of `plan` before anything happened.
     #[must_use]
-    pub fn new(plan: &Plan) -> Self {
-        let mut needed_by = vec![Vec::new(); plan.nodes.len()];
-        for (place, node) in (0..).zip(&plan.nodes) {
+    pub fn new(plan: Plan) -> Self {
+        let mut state = Self::default();
+        state.add(plan.nodes);
+        state
+    }
+
+    /// The plan, with all that it grew by.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The nodes that the plan gets when the session that `boot` began is tried
+    /// elsewhere now.
+    #[must_use]
+    pub fn elsewhere(&self, boot: u32) -> Vec<Node> {
+        self.plan.elsewhere(boot, |place| self.is_done(place))
+    }
+
+    /// Puts nodes behind all others.
+    fn add(&mut self, nodes: Vec<Node>) {
+        self.left += nodes.len();
+        for node in nodes {
+            let place = place_of(self.plan.nodes.len());
+            let left = |need: &&u32| !matches!(self.node(**need), Some(NodeState::Ended(_)));
+            let needs_left = node.needs.iter().filter(left).count();
             for need in &node.needs {
-                needed_by[*need as usize].push(place);
+                self.needed_by[*need as usize].push(place);
             }
-        }
-        let needless = |(place, node): (u32, &Node)| node.needs.is_empty().then_some(place);
-        Self {
-            nodes: vec![NodeState::Waiting; plan.nodes.len()],
-            ended: Vec::new(),
-            tests: BTreeMap::new(),
-            cancelled: false,
-            needed_by,
-            needs_left: plan.nodes.iter().map(|node| node.needs.len()).collect(),
-            open: (0..).zip(&plan.nodes).filter_map(needless).collect(),
-            running: BTreeSet::new(),
-            left: plan.nodes.len(),
+            // What some of it did not end well for is no less to be decided of.
+            if needs_left == 0 || node.needs.iter().any(|need| self.ended_unwell(*need)) {
+                self.open.insert(place);
+            }
+            self.nodes.push(NodeState::Waiting);
+            self.needed_by.push(Vec::new());
+            self.needs_left.push(needs_left);
+            self.plan.nodes.push(node);
         }
     }
 
@@ -194,9 +235,22 @@ impl RunState {
         match change {
             Change::CancelRequested => {
                 self.cancelled = true;
+                // Nothing is tried again.
+                self.lost.clear();
                 let waiting =
                     (0..).zip(&self.nodes).filter(|(_, state)| **state == NodeState::Waiting);
                 self.open.extend(waiting.map(|(place, _)| place));
+            }
+            Change::Grown { boot } => {
+                if !self.lost.remove(&boot) {
+                    return Err(IllegalChange::WrongState {
+                        node: boot,
+                        change: "tried elsewhere",
+                    });
+                }
+                let nodes = self.elsewhere(boot);
+                self.void.extend(nodes.iter().filter_map(|node| node.again));
+                self.add(nodes);
             }
             Change::Started { node, attempt, epoch } => {
                 let slot = self.slot(node)?;
@@ -231,8 +285,12 @@ impl RunState {
                 if !matches!(self.slot(node)?, NodeState::Running { .. }) {
                     return Err(IllegalChange::WrongState { node, change: "tested" });
                 }
+                if verdict > Verdict::Flaky {
+                    self.unwell.insert(node);
+                }
+                let first = self.plan.node(node).and_then(|node| node.again).unwrap_or(node);
                 self.tests
-                    .entry((node, program, test))
+                    .entry((first, program, test))
                     .and_modify(|before| *before = before.retried(verdict))
                     .or_insert(verdict);
             }
@@ -242,6 +300,7 @@ impl RunState {
 
     fn end(&mut self, place: u32, ending: Ending) {
         let well = matches!(ending, Ending::Done(_));
+        self.lost.extend(self.loses(place, &ending));
         self.nodes[place as usize] = NodeState::Ended(ending);
         self.left -= 1;
         for next in &self.needed_by[place as usize] {
@@ -254,6 +313,20 @@ impl RunState {
         }
     }
 
+    /// The session that is to be tried elsewhere since this node ended so.
+    fn loses(&self, place: u32, ending: &Ending) -> Option<u32> {
+        let Ending::Failed(failure) = ending else { return None };
+        let boot = self.plan.session(place)?;
+        let again = self.plan.node(boot)?.again.is_some() || self.void.contains(&boot);
+        let died = failure.code == Failure::COMPONENT_DIED && self.decides(place);
+        (died && !again && !self.cancelled).then_some(boot)
+    }
+
+    /// Whether the verdict waits for a node.
+    fn decides(&self, place: u32) -> bool {
+        self.plan.decides(place) && !self.void.contains(&place)
+    }
+
     /// What to do next. Each node appears at most once. Carrying the decisions
     /// out, telling [`RunState::apply`], and asking again until there is none
     /// (a skip makes others possible) gives progress until
@@ -262,11 +335,13 @@ impl RunState {
     /// `priority` gives for each node how long, in seconds, what follows from
     /// it is expected to take: the longest first.
     #[must_use]
-    pub fn decide(&self, plan: &Plan, capacity: Capacity, priority: &[f64]) -> Vec<Decision> {
-        let mut decisions = Vec::new();
+    pub fn decide(&self, capacity: Capacity, priority: &[f64]) -> Vec<Decision> {
+        // Before the skips that follow, so that those are of a void session.
+        let elsewhere = self.lost.iter().map(|boot| Decision::TryElsewhere { boot: *boot });
+        let mut decisions: Vec<_> = elsewhere.collect();
         let (mut actions, mut boots, mut startable) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, node) in self.open.iter().filter_map(|place| Some((*place, plan.node(*place)?)))
-        {
+        let open = self.open.iter().filter_map(|place| Some((*place, self.plan.node(*place)?)));
+        for (place, node) in open {
             match self.readiness(node) {
                 Readiness::Wait => {}
                 Readiness::Start if is_action(&node.work) => actions.push(place),
@@ -287,9 +362,9 @@ impl RunState {
             }
             startable.append(&mut places);
         };
-        take(actions, capacity.actions.saturating_sub(self.running(plan, is_action)));
+        take(actions, capacity.actions.saturating_sub(self.running(is_action)));
         if !boots.is_empty() {
-            take(boots, capacity.sessions.saturating_sub(self.sessions(plan)));
+            take(boots, capacity.sessions.saturating_sub(self.sessions()));
         }
         startable.sort_by(order);
         decisions.extend(startable.into_iter().map(|node| {
@@ -300,15 +375,16 @@ impl RunState {
         decisions
     }
 
-    /// The verdict, once nothing that decides is left to do.
+    /// The verdict, once nothing that decides is left to do. What is void says
+    /// nothing, but tests that it had are put together with their other try.
     #[must_use]
-    pub fn verdict(&self, plan: &Plan) -> Option<Verdict> {
-        if self.running.iter().any(|place| plan.decides(*place)) {
+    pub fn verdict(&self) -> Option<Verdict> {
+        if !self.lost.is_empty() || self.running.iter().any(|place| self.decides(*place)) {
             return None;
         }
         let mut verdicts = Vec::new();
         for (place, state) in (0..).zip(&self.nodes) {
-            let decides = plan.decides(place);
+            let decides = self.decides(place);
             match state {
                 NodeState::Ended(ending) => match ending {
                     // Nothing that tidies up may turn a verdict, but one that
@@ -371,8 +447,8 @@ impl RunState {
     }
 
     /// The failures that ended deciding nodes, in the order they happened.
-    pub fn failures<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a Failure> + 'a {
-        self.ended.iter().filter(|place| plan.decides(**place)).filter_map(|place| {
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.ended.iter().filter(|place| self.decides(**place)).filter_map(|place| {
             match self.node(*place) {
                 Some(NodeState::Ended(Ending::Failed(failure))) => Some(failure),
                 _ => None,
@@ -382,8 +458,8 @@ impl RunState {
 
     /// The node that ended last of those that decide.
     #[must_use]
-    pub fn decided_by(&self, plan: &Plan) -> Option<u32> {
-        self.ended.iter().rev().copied().find(|place| plan.decides(*place))
+    pub fn decided_by(&self) -> Option<u32> {
+        self.ended.iter().rev().copied().find(|place| self.decides(*place))
     }
 
     fn slot(&mut self, node: u32) -> Result<&mut NodeState, IllegalChange> {
@@ -424,15 +500,17 @@ impl RunState {
         }
     }
 
+    fn ended_unwell(&self, place: u32) -> bool {
+        matches!(self.node(place), Some(NodeState::Ended(_))) && !self.is_done(place)
+    }
+
     fn is_done(&self, place: u32) -> bool {
         matches!(self.node(place), Some(NodeState::Ended(Ending::Done(_))))
     }
 
     fn went_wrong(&self, place: u32) -> bool {
         let failed = matches!(self.node(place), Some(NodeState::Ended(Ending::Failed(_))));
-        let first = (place, String::new(), String::new());
-        let next = (place + 1, String::new(), String::new());
-        failed || self.tests.range(first..next).any(|(_, verdict)| *verdict > Verdict::Flaky)
+        failed || self.unwell.contains(&place)
     }
 
     /// Whether there is an environment to look into or to drop: a boot that
@@ -444,16 +522,16 @@ impl RunState {
         }
     }
 
-    fn running(&self, plan: &Plan, which: fn(&Work) -> bool) -> usize {
-        let running = self.running.iter().filter_map(|place| plan.node(*place));
+    fn running(&self, which: fn(&Work) -> bool) -> usize {
+        let running = self.running.iter().filter_map(|place| self.plan.node(*place));
         running.filter(|node| which(&node.work)).count()
     }
 
     /// Sessions that hold an environment: from the start of their boot to the
     /// end of their drop.
-    fn sessions(&self, plan: &Plan) -> usize {
-        let mut count = self.running(plan, is_boot);
-        for (place, node) in (0..).zip(&plan.nodes) {
+    fn sessions(&self) -> usize {
+        let mut count = self.running(is_boot);
+        for (place, node) in (0..).zip(&self.plan.nodes) {
             if let Work::Stage { session: Some(boot), stage: Stage::Drop, .. } = node.work {
                 let dropped = matches!(self.node(place), Some(NodeState::Ended(_)));
                 if self.is_done(boot) && !dropped {

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::digest::Digest;
 use crate::name::Name;
 use crate::pipeline::{
     Adapter, Base, Build, Cluster, Command, Environment, Fetch, FileSource, Image, ImageConfig,
     ImageFile, InstallAction, InstallStep, Isolation, Pipeline, Resources, Suite,
 };
+use crate::plan::{Facts, Plan, Selection};
 
 /// One service, one image, one environment and two suites: one in it, one
 /// apart.
@@ -84,4 +86,20 @@ pub(crate) fn guestbook() -> Pipeline {
             (name("unit"), suite(Vec::new())),
         ]),
     }
+}
+
+/// The plan of it with one more suite in the environment.
+pub(crate) fn two_suites() -> Plan {
+    let mut pipeline = guestbook();
+    let inside = pipeline.suites.values().find(|suite| !suite.environments.is_empty());
+    let inside = inside.expect("the sample has one").clone();
+    pipeline.suites.insert("load".parse().expect("a name"), inside);
+    plan_of(&pipeline)
+}
+
+/// The plan of all suites of a pipeline, project files standing for themselves.
+pub(crate) fn plan_of(pipeline: &Pipeline) -> Plan {
+    let params = BTreeMap::new();
+    let facts = Facts { trees: &|sources| Ok(Digest::of(format!("{sources:?}"))), params: &params };
+    Plan::new(pipeline, &Selection::Suites(Vec::new()), &facts).expect("the sample plans")
 }

@@ -48,9 +48,9 @@ pub struct RunFacts {
 }
 
 /// A run that can be dispatched.
-pub struct Dispatch<'a> {
+pub struct Dispatch {
     /// What is to be done.
-    pub plan: &'a Plan,
+    pub plan: Plan,
     /// What is known of the run.
     pub facts: RunFacts,
     /// What the worker said first.
@@ -72,13 +72,13 @@ pub enum DispatchError {
 /// # Errors
 /// When its events cannot be recorded.
 pub async fn dispatch(
-    dispatch: Dispatch<'_>,
+    dispatch: Dispatch,
     link: &mut WorkerLink,
     recorder: &mut dyn Recorder,
 ) -> Result<Verdict, DispatchError> {
     let Dispatch { plan, facts, worker, mut cancel } = dispatch;
     let run = Running::new(plan, &facts, &worker);
-    let (verdict, _) = run.drive((&facts, &worker), &mut cancel, link, recorder).await?;
+    let (verdict, _) = run.drive(&worker, &mut cancel, link, recorder).await?;
     Ok(verdict)
 }
 

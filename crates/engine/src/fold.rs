@@ -10,7 +10,7 @@ use seatrial_protocol::event::{NodeOutcome, RunEventKind};
 /// # Errors
 /// When they are not what a run of this plan did.
 pub fn fold<'a>(
-    plan: &Plan,
+    plan: Plan,
     events: impl IntoIterator<Item = &'a RunEventKind>,
 ) -> Result<RunState, IllegalChange> {
     let mut state = RunState::new(plan);
@@ -41,6 +41,7 @@ pub(crate) fn change_of(event: &RunEventKind) -> Option<Change> {
             let test = (program.clone(), test.clone());
             Change::Test { node: *node, test, verdict: outcome.verdict()? }
         }
+        RunEventKind::PlanGrown { boot, .. } => Change::Grown { boot: *boot },
         RunEventKind::CancelRequested { .. } => Change::CancelRequested,
         RunEventKind::RunStarted { .. }
         | RunEventKind::Planned { .. }

@@ -50,6 +50,14 @@ pub enum RunEventKind {
         /// Its nodes; others refer to them by their place here.
         nodes: Vec<PlannedNode>,
     },
+    /// A component of an environment died: the session there is void, and the
+    /// plan got nodes that try it elsewhere.
+    PlanGrown {
+        /// The place of the node that began the session that is void.
+        boot: u32,
+        /// What the plan got, at the places that follow those it had.
+        nodes: Vec<PlannedNode>,
+    },
     /// A node began on a worker.
     NodeStarted {
         /// The node's place in the plan.
@@ -210,6 +218,9 @@ pub struct PlannedNode {
     pub expected_s: Option<f64>,
     /// Fastest recorded seconds.
     pub fastest_s: Option<f64>,
+    /// The place of the node that this one is another try of, elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<u32>,
 }
 
 /// How a node ended.

@@ -20,6 +20,9 @@ const NAMES: usize = 100;
 /// Renders the end of a run, after a blank line.
 pub(crate) fn ending(summary: &Summary, colour: Colour) -> String {
     let mut out = String::new();
+    for void in summary.void() {
+        let _ = write!(out, "\n{}", void_block(summary, void, colour));
+    }
     for (node, failure) in summary.failures() {
         let name = node.map(|node| summary.node_name(node));
         let _ = write!(out, "\n{}", failure_block(name.as_deref(), failure, colour));
@@ -101,6 +104,20 @@ pub(crate) fn warning_block(name: &str, warning: &Failure, colour: Colour) -> St
     message_block(&colour.odd("warn"), Some(name), warning, colour)
 }
 
+/// What made a node void, and what tried it again.
+pub(crate) fn void_block(
+    summary: &Summary,
+    (node, failure, elsewhere): (u32, &Failure, u32),
+    colour: Colour,
+) -> String {
+    let name = summary.node_name(node);
+    let mut out = message_block(&colour.odd("void"), Some(&name), failure, colour);
+    let (code, again) = (&failure.code, summary.node_name(elsewhere));
+    let what = format!("[{code}] says nothing about the product; tried again as {again}");
+    let _ = writeln!(out, "      {}", colour.faint(&what));
+    out
+}
+
 fn message_block(word: &str, name: Option<&str>, failure: &Failure, colour: Colour) -> String {
     let mut out = String::new();
     let mut message = failure.message.lines();
@@ -159,9 +176,7 @@ pub(crate) fn how(test: &TestSummary) -> &'static str {
         |one: &&Try| matches!(one.outcome.verdict(), Some(Verdict::Failed | Verdict::Broken));
     match test.tries.iter().rev().find(unwell).map(|one| one.outcome) {
         Some(TestOutcome::TimedOut) => "  timed out",
-        Some(TestOutcome::Broken) if test.verdict() == Some(Verdict::Failed) => {
-            "  breaks its environment"
-        }
+        Some(TestOutcome::Broken) if test.breaks_its_environment() => "  breaks its environment",
         Some(TestOutcome::Broken) => "  its environment failed",
         _ => "",
     }

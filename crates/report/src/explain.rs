@@ -71,6 +71,9 @@ fn section(out: &mut String, heading: &str, body: &str) {
 
 fn why_section(out: &mut String, summary: &Summary) {
     let mut body = String::new();
+    for void in summary.void() {
+        body.push_str(&ending::void_block(summary, void, Colour::Off));
+    }
     for (node, failure) in summary.failures() {
         let name = node.map(|node| summary.node_name(node));
         body.push_str(&ending::failure_block(name.as_deref(), failure, Colour::Off));
@@ -216,8 +219,9 @@ fn state(node: &NodeSummary, summary: &Summary) -> String {
             return format!("skipped {}", summary.because(*because));
         }
     };
+    let word = if node.elsewhere.is_some() { format!("{word}, void") } else { word.to_owned() };
     match node.attempts {
-        0 | 1 => word.to_owned(),
+        0 | 1 => word,
         attempts => format!("{word} (attempt {attempts})"),
     }
 }
@@ -297,6 +301,60 @@ mod snapshots {
              14.3     7.4     0.9  64.0 MiB  done  default/e2e
              21.6     0.4     0.1  64.0 MiB  made  default/evidence
              22.0     0.1     0.0  64.0 MiB  done  default/drop
+        ");
+    }
+
+    #[test]
+    fn run_with_a_session_that_was_tried_elsewhere() {
+        let text = explain(&sample::tried_elsewhere());
+        let sections = text.split("\n\n").filter(|section| {
+            ["why", "what the verdict waited for", "nodes"].iter().any(|s| section.starts_with(s))
+        });
+        insta::assert_snapshot!(sections.collect::<Vec<_>>().join("\n\n"), @r"
+        why
+          void  default/e2e: etcd of node c0n0 ended by itself (signal 9)
+                | raft: became leader
+                [cluster.component_died] says nothing about the product; tried again as default/e2e#2
+
+        what the verdict waited for
+          start s  took s  step            what                            waited for
+              0.0     0.4  source          reading files, making the plan
+              0.4     0.0  unattributed    no node ran
+              0.4     8.6  image build     build/server                    the plan
+              9.0     0.0  unattributed    no node ran
+              9.0     0.2  image build     image/guestbook                 build/server
+              9.2     0.0  unattributed    no node ran
+              9.2     5.0  test setup      default/install                 image/guestbook
+             14.2     0.0  unattributed    no node ran
+             14.3     1.3  test execution  default/e2e                     default/install
+             15.5     0.0  unattributed    no node ran
+             15.5     0.3  post test       default/evidence                default/e2e
+             15.8     0.0  unattributed    no node ran
+             15.8     0.1  post test       default/drop                    default/evidence
+             15.9     0.0  unattributed    no node ran
+             15.9     4.1  cluster setup   default/boot#2                  default/drop
+             20.0     0.0  unattributed    no node ran
+             20.0     4.0  test setup      default/install#2               default/boot#2
+             24.0     0.0  unattributed    no node ran
+             24.0     1.6  test execution  default/e2e#2                   default/install#2
+             25.6     0.0  unattributed    no node ran
+
+        nodes and their spans
+          start s  took s  core-s    memory                node
+              0.4     8.6    11.0  64.0 MiB  made          build/server
+              4.6     7.4     6.0  64.0 MiB  made          build/e2e-tests
+              9.0     0.2     0.2  64.0 MiB  made          image/guestbook
+              0.4     4.2     4.6  64.0 MiB  done, void    default/boot
+              9.2     5.0     2.0  64.0 MiB  done, void    default/install
+              9.4     0.3                                    image pull: pull guestbook
+             14.3     1.3     0.3  64.0 MiB  failed, void  default/e2e
+             15.5     0.3     0.1  64.0 MiB  made, void    default/evidence
+             15.8     0.1     0.0  64.0 MiB  done, void    default/drop
+             15.9     4.1     4.5  64.0 MiB  done          default/boot#2
+             20.0     4.0     1.9  64.0 MiB  done          default/install#2
+             24.0     1.6     0.4  64.0 MiB  done          default/e2e#2
+                -       -     0.0            waiting       default/evidence#2
+                -       -     0.0            waiting       default/drop#2
         ");
     }
 

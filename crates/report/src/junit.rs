@@ -84,6 +84,9 @@ fn test_case(test: &TestSummary, class: &str) -> TestCase {
                 status.set_message(message(first));
                 status.set_description(description(first));
             }
+            if test.breaks_its_environment() {
+                status.set_message("breaks its environment");
+            }
             status.add_reruns(bad.map(rerun));
             status
         }
@@ -248,6 +251,40 @@ mod tests {
         error: bind: address already in use
 
         run `seatrial doctor`</error>
+                </testcase>
+            </testsuite>
+        </testsuites>
+        "#);
+    }
+
+    #[test]
+    fn a_death_is_an_error_only_of_a_test_that_it_befell_twice() {
+        insta::assert_snapshot!(xml(&sample::tried_elsewhere()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="guestbook" tests="2" skipped="0" failures="0" errors="0" time="25.562">
+            <testsuite name="e2e/api.test on default" tests="2" skipped="0" errors="0" failures="0" time="2.696">
+                <testcase name="TestConfig" classname="e2e/api.test on default" time="0.299"/>
+                <testcase name="TestScale" classname="e2e/api.test on default" time="1.199">
+                    <flakyError time="0.899" message="broken" type="broken">scaling up</flakyError>
+                </testcase>
+            </testsuite>
+        </testsuites>
+        "#);
+        insta::assert_snapshot!(xml(&sample::breaks_its_environment()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="guestbook" tests="3" skipped="0" failures="1" errors="1" time="25.254">
+            <testsuite name="e2e/api.test on default" tests="2" skipped="0" errors="0" failures="1" time="2.396">
+                <testcase name="TestConfig" classname="e2e/api.test on default" time="0.299"/>
+                <testcase name="TestScale" classname="e2e/api.test on default" time="0.899">
+                    <failure message="breaks its environment" type="broken">scaling up</failure>
+                    <rerunError time="0.899" message="broken" type="broken">scaling up</rerunError>
+                </testcase>
+            </testsuite>
+            <testsuite name="seatrial" tests="1" skipped="0" errors="1" failures="0">
+                <testcase name="default/e2e#2" classname="seatrial">
+                    <error message="etcd of node c0n0 ended by itself (signal 9)" type="cluster.component_died">etcd of node c0n0 ended by itself (signal 9)
+
+        raft: became leader</error>
                 </testcase>
             </testsuite>
         </testsuites>

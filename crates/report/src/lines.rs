@@ -61,6 +61,7 @@ impl Lines {
             RunEventKind::Planned { nodes } => {
                 writeln!(out, "plan  {}", text::count(nodes.len(), "node"))
             }
+            RunEventKind::PlanGrown { boot, nodes } => self.grown(*boot, nodes.len(), out),
             RunEventKind::NodeFinished { node, .. } | RunEventKind::NodeSkipped { node, .. } => {
                 self.node(*node, over, out)
             }
@@ -139,6 +140,18 @@ impl Lines {
             bytes => format!(", {}", text::size(bytes)),
         };
         writeln!(out, "run   {} of {}{commit}, {cores}{memory}", run.id.short(), run.project)
+    }
+
+    /// Says that a session is tried again, and why.
+    fn grown(&self, boot: u32, nodes: usize, out: &mut dyn Write) -> io::Result<()> {
+        let boot = self.summary.nodes.get(boot as usize);
+        let environment = boot.and_then(|boot| boot.plan.environment.as_deref());
+        let environment = environment.unwrap_or("a session");
+        let why = self.summary.void().last().map_or("a component died", |(_, failure, _)| {
+            failure.message.lines().next().unwrap_or_default()
+        });
+        let nodes = text::count(nodes, "node");
+        writeln!(out, "plan  {environment} is tried again elsewhere, {nodes}: {why}")
     }
 
     /// A node's line. What goes well after the verdict is of no interest.

@@ -55,6 +55,7 @@ impl Live {
             RunEventKind::RunFinished { .. } => self.clear(),
             RunEventKind::RunStarted { .. }
             | RunEventKind::Planned { .. }
+            | RunEventKind::PlanGrown { .. }
             | RunEventKind::NodeSpan { .. }
             | RunEventKind::NodeSkipped { .. }
             | RunEventKind::Warning { .. }

@@ -16,10 +16,14 @@ const INSTALL: u32 = 4;
 const SUITE: u32 = 5;
 const EVIDENCE: u32 = 6;
 const DROP: u32 = 7;
+/// How far the other try of a node of a session stands behind it.
+const AGAIN: u32 = 5;
 
 /// Writes down events; times are in milliseconds.
 struct Recorder {
     run: RunId,
+    /// The node whose tests are told of.
+    suite: u32,
     events: Vec<RunEvent>,
 }
 
@@ -27,7 +31,7 @@ impl Recorder {
     /// A run whose plan was made after 400 ms.
     fn new() -> Self {
         let run = "0193d0c8-1111-7000-8000-0000c0ffee01".parse().expect("a UUID");
-        let mut recorder = Self { run, events: Vec::new() };
+        let mut recorder = Self { run, suite: SUITE, events: Vec::new() };
         recorder.at(
             0,
             RunEventKind::RunStarted {
@@ -62,19 +66,19 @@ impl Recorder {
     fn select(&mut self, ms: u64, names: &[&str]) {
         let tests: Vec<_> = names.iter().map(|name| ("api.test".into(), (*name).into())).collect();
         let listed = u32::try_from(tests.len()).expect("few") + 1;
-        self.at(ms, RunEventKind::TestsSelected { node: SUITE, tests, listed });
+        self.at(ms, RunEventKind::TestsSelected { node: self.suite, tests, listed });
     }
 
     fn begin(&mut self, ms: u64, name: &str) {
         let (program, test) = ("api.test".to_owned(), name.to_owned());
-        self.at(ms, RunEventKind::TestStarted { node: SUITE, program, test });
+        self.at(ms, RunEventKind::TestStarted { node: self.suite, program, test });
     }
 
     fn test(&mut self, ms: u64, name: &str, outcome: TestOutcome, took_ms: u64, output: &str) {
         self.at(
             ms,
             RunEventKind::TestFinished {
-                node: SUITE,
+                node: self.suite,
                 program: "api.test".to_owned(),
                 test: name.to_owned(),
                 outcome,
@@ -218,6 +222,65 @@ pub(crate) fn broken() -> Vec<RunEvent> {
     r.over(1_500, Verdict::Broken)
 }
 
+/// A run in whose environment a component died while `TestScale` ran; `second`
+/// tells what its suite came to in the other one.
+fn died(second: impl FnOnce(&mut Recorder)) -> Recorder {
+    let mut r = Recorder::new();
+    r.until_suite();
+    r.select(14_300, &["TestConfig", "TestScale"]);
+    r.begin(14_300, "TestConfig");
+    r.test(14_600, "TestConfig", TestOutcome::Passed, 299, "");
+    r.begin(14_601, "TestScale");
+    r.test(15_500, "TestScale", TestOutcome::Broken, 899, "scaling up");
+    r.finish(15_502, SUITE, NodeOutcome::Failed { failure: death() }, 300);
+    let nodes = [BOOT, INSTALL, SUITE, EVIDENCE, DROP].map(|first| {
+        let node = plan().swap_remove(first as usize);
+        let needs = node.needs.iter().map(|need| if *need < BOOT { *need } else { need + AGAIN });
+        let name = format!("{}#2", node.name);
+        PlannedNode { name, needs: needs.collect(), again: Some(first), ..node }
+    });
+    r.at(15_503, RunEventKind::PlanGrown { boot: BOOT, nodes: nodes.to_vec() });
+    r.start(15_504, EVIDENCE, Some(SUITE));
+    r.finish(15_800, EVIDENCE, made("evidence"), 100);
+    r.start(15_801, DROP, Some(EVIDENCE));
+    r.finish(15_890, DROP, done(), 40);
+    r.start(15_891, BOOT + AGAIN, Some(DROP));
+    r.finish(20_000, BOOT + AGAIN, done(), 4_500);
+    r.start(20_001, INSTALL + AGAIN, Some(BOOT + AGAIN));
+    r.finish(24_000, INSTALL + AGAIN, done(), 1_900);
+    r.start(24_001, SUITE + AGAIN, Some(INSTALL + AGAIN));
+    r.suite = SUITE + AGAIN;
+    r.select(24_050, &["TestConfig", "TestScale"]);
+    r.begin(24_050, "TestConfig");
+    r.test(24_350, "TestConfig", TestOutcome::Passed, 299, "");
+    r.begin(24_351, "TestScale");
+    second(&mut r);
+    r
+}
+
+fn death() -> Failure {
+    Failure::environment(Failure::COMPONENT_DIED, "etcd of node c0n0 ended by itself (signal 9)")
+        .detail("raft: became leader")
+}
+
+pub(crate) fn tried_elsewhere() -> Vec<RunEvent> {
+    let mut r = died(|r| {
+        r.test(25_550, "TestScale", TestOutcome::Passed, 1_199, "");
+        r.finish(25_560, SUITE + AGAIN, done(), 400);
+    });
+    r.verdict(25_562, Verdict::Passed, vec![], Some(SUITE + AGAIN));
+    r.over(25_700, Verdict::Passed)
+}
+
+pub(crate) fn breaks_its_environment() -> Vec<RunEvent> {
+    let mut r = died(|r| {
+        r.test(25_250, "TestScale", TestOutcome::Broken, 899, "scaling up");
+        r.finish(25_252, SUITE + AGAIN, NodeOutcome::Failed { failure: death() }, 400);
+    });
+    r.verdict(25_254, Verdict::Failed, vec![death()], Some(SUITE + AGAIN));
+    r.over(25_700, Verdict::Failed)
+}
+
 pub(crate) fn cancelled() -> Vec<RunEvent> {
     let mut r = Recorder::new();
     r.until_suite();
@@ -294,6 +357,7 @@ fn plan() -> Vec<PlannedNode> {
         poolable: step == Step::ClusterSetup,
         expected_s: None,
         fastest_s: None,
+        again: None,
     };
     let server = node("build/server", Step::ImageBuild, &[]);
     let suite = node("default/e2e", Step::TestExecution, &[TESTS, INSTALL]);

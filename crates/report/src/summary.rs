@@ -4,6 +4,7 @@
 //! it did live. All text in it was made safe to show; where a program needs
 //! the exact bytes, the events have them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use seatrial_core::account::{Account, NodeTime, RunTimes};
@@ -100,6 +101,8 @@ pub struct NodeSummary {
     pub spans: Vec<Span>,
     /// The last that it said of how far it is, while it runs.
     pub progress: Option<Progress>,
+    /// The node that tries it again elsewhere: then it decides nothing.
+    pub elsewhere: Option<u32>,
 }
 
 /// A part of a node's time that has a name of its own.
@@ -204,6 +207,15 @@ impl Summary {
             RunEventKind::Planned { nodes } => {
                 self.planned_us = Some(at_us);
                 self.nodes = nodes.iter().map(NodeSummary::planned).collect();
+            }
+            RunEventKind::PlanGrown { nodes, .. } => {
+                for node in nodes {
+                    let place = u32::try_from(self.nodes.len()).ok();
+                    if let Some(first) = node.again.and_then(|first| self.node_mut(first)) {
+                        first.elsewhere = place;
+                    }
+                    self.nodes.push(NodeSummary::planned(node));
+                }
             }
             RunEventKind::NodeStarted { node, after, .. } => {
                 if let Some(node) = self.node_mut(*node) {
@@ -331,25 +343,43 @@ impl Summary {
     }
 
     /// All failures that are not of a test: of nodes, in the order in which
-    /// they happened, then what only the verdict names.
+    /// they happened, then what only the verdict names. Those of nodes that
+    /// were tried again elsewhere are in [`Summary::void`].
     #[must_use]
     pub fn failures(&self) -> Vec<(Option<u32>, &Failure)> {
-        let mut all = Vec::new();
-        for place in &self.failed {
-            // A node that was tried again and then did well did not fail.
-            if let Some(NodeState::Failed(failure)) =
-                self.nodes.get(*place as usize).map(|n| &n.state)
-                && !all.iter().any(|(node, _)| *node == Some(*place))
-            {
-                all.push((Some(*place), failure));
-            }
-        }
+        let mut all: Vec<_> = self
+            .failed_nodes()
+            .filter(|(_, node, _)| node.elsewhere.is_none())
+            .map(|(place, _, failure)| (Some(place), failure))
+            .collect();
         for failure in self.reached.iter().flat_map(|reached| &reached.failures) {
             if !all.iter().any(|(_, known)| *known == failure) {
                 all.push((None, failure));
             }
         }
         all
+    }
+
+    /// What made nodes void: such a node, what happened, and the node that tried
+    /// it again elsewhere.
+    #[must_use]
+    pub fn void(&self) -> Vec<(u32, &Failure, u32)> {
+        self.failed_nodes()
+            .filter_map(|(place, node, failure)| Some((place, failure, node.elsewhere?)))
+            .collect()
+    }
+
+    /// Nodes whose last attempt failed, in the order in which they did.
+    fn failed_nodes(&self) -> impl Iterator<Item = (u32, &NodeSummary, &Failure)> {
+        let mut seen = BTreeSet::new();
+        self.failed.iter().filter(move |place| seen.insert(**place)).filter_map(|place| {
+            let node = self.nodes.get(*place as usize)?;
+            match &node.state {
+                NodeState::Failed(failure) => Some((*place, node, failure)),
+                // One that was attempted again and then did well did not fail.
+                _ => None,
+            }
+        })
     }
 
     /// Where the time went; `None` before the first event.
@@ -389,6 +419,7 @@ impl NodeSummary {
             attempts: 0,
             spans: Vec::new(),
             progress: None,
+            elsewhere: None,
         }
     }
 
@@ -426,7 +457,8 @@ fn node_time(node: &NodeSummary) -> NodeTime {
         end_us: node.end_us,
         core_us: node.usage.core_us,
         memory_peak: node.usage.memory_peak,
-        decides: node.plan.decides,
+        // What was void is no part of the least that was to be done.
+        decides: node.plan.decides && node.elsewhere.is_none(),
         poolable: node.plan.poolable,
         fastest_s: node.plan.fastest_s,
         spans: node.spans.iter().map(|span| (span.step, span.start_us, span.end_us)).collect(),
@@ -508,18 +540,46 @@ mod tests {
     #[test]
     fn what_several_tries_say() {
         use TestOutcome::{Broken, Failed, Passed, Skipped, TimedOut};
-        let verdict = |outcomes: &[TestOutcome]| {
+        let tried = |outcomes: &[TestOutcome]| {
             let mut summary = planned();
             for outcome in outcomes {
                 summary.apply(&finished(5, "TestScale", *outcome));
             }
-            summary.tests()[0].verdict()
+            summary
         };
+        let verdict = |outcomes: &[TestOutcome]| tried(outcomes).tests()[0].verdict();
         assert_eq!(verdict(&[Failed, Passed]), Some(Verdict::Flaky));
         assert_eq!(verdict(&[TimedOut, Failed]), Some(Verdict::Failed));
         assert_eq!(verdict(&[Broken, Passed]), Some(Verdict::Passed));
         assert_eq!(verdict(&[Broken, Broken]), Some(Verdict::Failed));
         assert_eq!(verdict(&[Skipped]), None);
+        let breaks = |outcomes: &[TestOutcome]| tried(outcomes).tests()[0].breaks_its_environment();
+        assert!(breaks(&[Broken, Broken]));
+        assert!(!breaks(&[Broken, Failed]) && !breaks(&[Failed, Broken]) && !breaks(&[Broken]));
+    }
+
+    #[test]
+    fn what_was_void_counts_in_the_table_and_not_in_the_bound() {
+        let again = Summary::from_events(&sample::tried_elsewhere());
+        let account = again.account().expect("it began");
+        let rows: u64 = account.rows.iter().map(|row| row.wall_us).sum();
+        assert_eq!(rows + account.unattributed_us, again.wall_us());
+        assert!(account.unattributed_us < 30_000, "{}", account.unattributed_us);
+        let chain: Vec<_> = account
+            .bound
+            .chain
+            .iter()
+            .map(|place| again.nodes[*place].plan.name.as_str())
+            .collect();
+        assert_eq!(
+            chain,
+            ["build/server", "image/guestbook", "default/install#2", "default/e2e#2"]
+        );
+        assert!(again.failures().is_empty());
+        assert_eq!(again.counts().words(), "2 passed");
+        let breaks = Summary::from_events(&sample::breaks_its_environment());
+        assert_eq!((breaks.failures().len(), breaks.void().len()), (1, 1));
+        assert_eq!(breaks.counts().words(), "1 passed, 1 failed");
     }
 
     #[test]

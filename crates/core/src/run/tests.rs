@@ -1,25 +1,17 @@
-//! A seeded simulator of runs: random outcomes, random order, a cancel at a
-//! random moment; what must hold does in all of them.
+//! A seeded simulator of runs: random outcomes, random order, components that
+//! die, a cancel at a random moment; what must hold does in all of them.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::digest::Digest;
 use crate::failure::Failure;
-use crate::pipeline::Pipeline;
-use crate::plan::{Facts, Selection};
-use crate::testing::guestbook;
+use crate::name::Name;
+use crate::testing::{guestbook, plan_of, two_suites};
 
 fn plan() -> Plan {
     plan_of(&guestbook())
-}
-
-fn plan_of(pipeline: &Pipeline) -> Plan {
-    let params = BTreeMap::new();
-    let facts = Facts { trees: &|sources| Ok(Digest::of(format!("{sources:?}"))), params: &params };
-    Plan::new(pipeline, &Selection::Suites(Vec::new()), &facts).expect("the sample plans")
 }
 
 fn attempt(n: u64) -> AttemptId {
@@ -28,104 +20,130 @@ fn attempt(n: u64) -> AttemptId {
 
 const CAPACITY: Capacity = Capacity { actions: 2, sessions: 1 };
 
-/// What happens to each node when it ends, and when the run is cancelled.
+/// What happens to each node when it ends, what its tests say, and when the
+/// run is cancelled.
 #[derive(Debug, Clone)]
 struct Script {
     endings: Vec<u8>,
+    tests: Vec<Verdict>,
     order: Vec<usize>,
     cancel_at: Option<usize>,
 }
 
 fn scripts() -> impl Strategy<Value = Script> {
-    let endings = proptest::collection::vec(0_u8..8, 40);
+    let verdicts = [Verdict::Passed, Verdict::Passed, Verdict::NotRun, Verdict::Failed];
+    let endings = proptest::collection::vec(0_u8..10, 40);
+    let tests = proptest::collection::vec(proptest::sample::select(verdicts.to_vec()), 40);
     let order = proptest::collection::vec(0_usize..8, 80);
-    (endings, order, proptest::option::of(0_usize..30))
-        .prop_map(|(endings, order, cancel_at)| Script { endings, order, cancel_at })
+    (endings, tests, order, proptest::option::of(0_usize..30))
+        .prop_map(|(endings, tests, order, cancel_at)| Script { endings, tests, order, cancel_at })
 }
 
+#[derive(Default)]
 struct Simulated {
     state: RunState,
     started: Vec<u32>,
-    failed: bool,
+    /// For each test of each suite, what its tries said, in order.
+    tries: BTreeMap<(Name, &'static str), Vec<Verdict>>,
 }
 
-fn simulate(plan: &Plan, script: &Script) -> Simulated {
-    let mut state = RunState::new(plan);
-    let mut started = Vec::new();
-    let mut failed = false;
+fn simulate(plan: Plan, script: &Script) -> Simulated {
+    let mut sim = Simulated { state: RunState::new(plan), ..Simulated::default() };
     let mut epoch = Epoch::default();
     for turn in 0..200 {
+        let state = &mut sim.state;
         if script.cancel_at == Some(turn) {
             state.apply(Change::CancelRequested).expect("a run can always be cancelled");
         }
         // A skip can make further decisions possible.
-        while let decisions = state.decide(plan, CAPACITY, &[])
+        while let decisions = state.decide(CAPACITY, &[])
             && !decisions.is_empty()
         {
-            assert_eq!(decisions, decisions_by_a_look_at_all(&state, plan));
+            assert_eq!(decisions, decisions_by_a_look_at_all(state));
             for decision in decisions {
-                match decision {
+                let change = match decision {
                     Decision::Start { node, .. } => {
                         epoch = epoch.next();
-                        started.push(node);
-                        let attempt = attempt(epoch.0);
-                        state.apply(Change::Started { node, attempt, epoch }).expect("it waited");
+                        sim.started.push(node);
+                        Change::Started { node, attempt: attempt(epoch.0), epoch }
                     }
-                    Decision::Skip { node, because } => {
-                        state.apply(Change::Skipped { node, because }).expect("it waited");
-                    }
-                }
+                    Decision::Skip { node, because } => Change::Skipped { node, because },
+                    Decision::TryElsewhere { boot } => Change::Grown { boot },
+                };
+                state.apply(change).expect("what is decided can happen");
             }
         }
-        let actions = state.running(plan, is_action);
+        let actions = state.running(is_action);
         assert!(actions <= CAPACITY.actions, "{actions} actions at once");
-        assert!(state.sessions(plan) <= CAPACITY.sessions, "too many sessions at once");
+        assert!(state.sessions() <= CAPACITY.sessions, "too many sessions at once");
         let running: Vec<_> = state.running_nodes().collect();
         if running.is_empty() {
             break;
         }
         let pick = script.order.get(turn).copied().unwrap_or(0) % running.len();
-        let (node, _) = running[pick];
-        let Some(NodeState::Running { epoch, .. }) = state.node(node).cloned() else {
+        sim.finish(running[pick].0, script);
+    }
+    sim
+}
+
+impl Simulated {
+    /// Ends a node that runs.
+    fn finish(&mut self, node: u32, script: &Script) {
+        let Some(NodeState::Running { epoch, .. }) = self.state.node(node).cloned() else {
             panic!("node {node} was running");
         };
-        let cleans_up = !plan.decides(node);
+        let plan = self.state.plan();
+        let in_session = plan.session(node).is_some();
         let ending = match script.endings[node as usize % script.endings.len()] {
-            0 if !cleans_up => {
-                failed = true;
-                Ending::Failed(Failure::product("x", "x"))
+            _ if !plan.decides(node) => Ending::Done(None),
+            0 => Ending::Failed(Failure::product("x", "x")),
+            1 => Ending::Failed(Failure::environment("x", "x")),
+            2 | 3 if in_session => {
+                Ending::Failed(Failure::environment(Failure::COMPONENT_DIED, "x"))
             }
-            1 if !cleans_up => {
-                failed = true;
-                Ending::Failed(Failure::environment("x", "x"))
-            }
-            _ if state.is_cancelled() && !cleans_up => Ending::Cancelled,
+            _ if self.state.is_cancelled() => Ending::Cancelled,
             _ => Ending::Done(None),
         };
-        state.apply(Change::Finished { node, epoch, ending }).expect("it was running");
+        if let Some(suite) = plan.node(node).and_then(Node::suite).cloned() {
+            let said = script.tests[node as usize % script.tests.len()];
+            // The one that was running when all of it ended broke.
+            let last = if matches!(ending, Ending::Failed(_)) { Verdict::Broken } else { said };
+            for (test, verdict) in [("TestA", said), ("TestB", last)] {
+                self.tries.entry((suite.clone(), test)).or_default().push(verdict);
+                let test = ("e2e.test".to_owned(), test.to_owned());
+                self.state.apply(Change::Test { node, test, verdict }).expect("it runs");
+            }
+        }
+        self.state.apply(Change::Finished { node, epoch, ending }).expect("it was running");
     }
-    Simulated { state, started, failed }
 }
 
 /// What would be decided if every waiting node were looked at.
-fn decisions_by_a_look_at_all(state: &RunState, plan: &Plan) -> Vec<Decision> {
+fn decisions_by_a_look_at_all(state: &RunState) -> Vec<Decision> {
     let mut all = state.clone();
     let waiting = (0..).zip(&state.nodes).filter(|(_, state)| **state == NodeState::Waiting);
     all.open = waiting.map(|(place, _)| place).collect();
-    all.decide(plan, CAPACITY, &[])
+    all.decide(CAPACITY, &[])
 }
 
 proptest! {
     #[test]
     fn whatever_happens_a_run_ends_and_tells_the_truth(script in scripts()) {
-        let plan = plan();
-        let Simulated { state, started, failed } = simulate(&plan, &script);
+        let planned = two_suites().nodes.len();
+        let Simulated { state, started, tries } = simulate(two_suites(), &script);
         prop_assert!(state.is_over(), "stuck: {state:?}");
-        let verdict = state.verdict(&plan).expect("it is over");
+        let verdict = state.verdict().expect("it is over");
+        let plan = state.plan();
+        let void: BTreeSet<u32> = plan.nodes.iter().filter_map(|node| node.again).collect();
         let all_ran = (0..).zip(&plan.nodes)
-            .filter(|(place, _)| plan.decides(*place))
+            .filter(|(place, _)| plan.decides(*place) && !void.contains(place))
             .all(|(place, _)| state.is_done(place));
-        prop_assert_eq!(verdict == Verdict::Passed, all_ran && !failed);
+        let tests = tries.into_values().map(|tries| tries.into_iter().reduce(Verdict::retried));
+        let worst = Verdict::of_all(tests.flatten()).unwrap_or(Verdict::Passed);
+        prop_assert_eq!(verdict == Verdict::Passed, all_ran && worst == Verdict::Passed);
+        // No verdict is better than its tests; what a cancelled run broke is
+        // the cancelling's doing.
+        prop_assert!(verdict >= worst || (state.is_cancelled() && worst < Verdict::Failed));
 
         // Nothing began before what it needs.
         for (order, place) in started.iter().enumerate() {
@@ -141,13 +159,141 @@ proptest! {
                 prop_assert_eq!(started.contains(&place), state.is_done(*boot));
             }
         }
+        // A session is tried at most twice, and again only when a component died.
+        for node in &plan.nodes[planned..] {
+            let first = node.again.expect("it is another try");
+            prop_assert!((first as usize) < planned, "a third try: {}", node.name);
+        }
+        let boots = plan.nodes[planned..].iter().filter(|node| is_boot(&node.work));
+        let died = (0..planned).filter(|place| matches!(
+            &state.nodes[*place],
+            NodeState::Ended(Ending::Failed(failure)) if failure.code == Failure::COMPONENT_DIED
+        ));
+        prop_assert!(boots.count() <= died.count());
     }
+}
+
+/// A run of the sample to the end of its first suite, in which a component
+/// dies while a test runs after one that ended so.
+fn died_after(first: Verdict) -> (RunState, u32) {
+    let mut state = RunState::new(two_suites());
+    let e2e = place(&state, "default/e2e");
+    while let Some(next) = state.decide(CAPACITY, &[]).first().cloned() {
+        let Decision::Start { node, .. } = next else { panic!("{next:?}") };
+        begin(&mut state, node);
+        if node == e2e {
+            break;
+        }
+        end(&mut state, node, Ending::Done(None));
+    }
+    say(&mut state, e2e, "TestA", first);
+    say(&mut state, e2e, "TestB", Verdict::Broken);
+    end(&mut state, e2e, died());
+    (state, e2e)
+}
+
+fn died() -> Ending {
+    Ending::Failed(Failure::environment(Failure::COMPONENT_DIED, "etcd ended"))
+}
+
+fn place(state: &RunState, name: &str) -> u32 {
+    let at = state.plan().nodes.iter().position(|node| node.name == name);
+    place_of(at.unwrap_or_else(|| panic!("no node {name}")))
+}
+
+fn begin(state: &mut RunState, node: u32) {
+    let started = Change::Started { node, attempt: attempt(1), epoch: Epoch(1) };
+    state.apply(started).expect("it waited");
+}
+
+fn end(state: &mut RunState, node: u32, ending: Ending) {
+    state.apply(Change::Finished { node, epoch: Epoch(1), ending }).expect("it runs");
+}
+
+fn say(state: &mut RunState, node: u32, test: &str, verdict: Verdict) {
+    let test = ("e2e.test".to_owned(), test.to_owned());
+    state.apply(Change::Test { node, test, verdict }).expect("it runs");
+}
+
+/// Does everything that is left well; the suite's other try says these of its
+/// tests and ends so.
+fn tried_again(mut state: RunState, tests: [Verdict; 2], ending: &Ending) -> RunState {
+    while let Some(next) = state.decide(CAPACITY, &[]).first().cloned() {
+        match next {
+            Decision::TryElsewhere { boot } => {
+                state.apply(Change::Grown { boot }).expect("it is void");
+            }
+            Decision::Skip { node, because } => {
+                state.apply(Change::Skipped { node, because }).expect("it waits");
+            }
+            Decision::Start { node, .. } => {
+                begin(&mut state, node);
+                let again = state.plan().nodes[node as usize].name == "default/e2e#2";
+                if again {
+                    say(&mut state, node, "TestA", tests[0]);
+                    say(&mut state, node, "TestB", tests[1]);
+                }
+                end(&mut state, node, if again { ending.clone() } else { Ending::Done(None) });
+            }
+        }
+    }
+    assert!(state.is_over(), "{state:?}");
+    state
+}
+
+#[test]
+fn what_a_death_voids_is_tried_once_elsewhere() {
+    use Verdict::{Broken, Failed, Flaky, NotRun, Passed};
+    let verdict = |first, tests, ending| {
+        tried_again(died_after(first).0, tests, &ending).verdict().expect("it is over")
+    };
+    let done = || Ending::Done(None);
+    assert_eq!(verdict(Passed, [Passed, Passed], done()), Passed);
+    assert_eq!(verdict(Passed, [Passed, Failed], done()), Failed);
+    // A death explains what comes after it, not before.
+    assert_eq!(verdict(Failed, [Passed, Passed], done()), Flaky);
+    assert_eq!(verdict(Failed, [Failed, Passed], done()), Failed);
+    // A second death: under another test it is nobody's; under the same one it
+    // is that test's.
+    assert_eq!(verdict(Passed, [Broken, NotRun], died()), Broken);
+    assert_eq!(verdict(Passed, [Passed, Broken], died()), Failed);
+    // Whatever else the second session does counts as it would in a first.
+    let failure = Failure::product("x", "x");
+    assert_eq!(verdict(Passed, [Passed, Passed], Ending::Failed(failure)), Failed);
+}
+
+#[test]
+fn a_void_session_says_nothing_but_is_looked_into_and_dropped() {
+    let (mut state, e2e) = died_after(Verdict::Passed);
+    assert_eq!(state.verdict(), None, "something is to be tried again");
+    let boot = place(&state, "default/boot");
+    let decisions = state.decide(CAPACITY, &[]);
+    assert_eq!(decisions[0], Decision::TryElsewhere { boot });
+    let load = place(&state, "default/load");
+    assert!(decisions.contains(&Decision::Skip { node: load, because: Some(e2e) }));
+
+    let over = tried_again(state.clone(), [Verdict::Passed; 2], &Ending::Done(None));
+    for name in ["default/evidence", "default/drop", "default/load#2", "default/drop#2"] {
+        assert!(over.is_done(place(&over, name)), "{name}");
+    }
+    assert_eq!(over.failures().count(), 0);
+    assert_eq!(over.decided_by(), Some(place(&over, "default/load#2")));
+
+    // Nobody else's growth is taken for its.
+    let other = Change::Grown { boot: e2e };
+    let refusal = IllegalChange::WrongState { node: e2e, change: "tried elsewhere" };
+    assert_eq!(state.apply(other), Err(refusal));
+    // Who wants the run to stop wants no other try.
+    state.apply(Change::CancelRequested).expect("always");
+    let decisions = state.decide(CAPACITY, &[]);
+    assert!(!decisions.contains(&Decision::TryElsewhere { boot }), "{decisions:?}");
+    assert!(state.apply(Change::Grown { boot }).is_err());
 }
 
 #[test]
 fn boots_start_at_once_beside_the_builds() {
     let plan = plan();
-    let first = RunState::new(&plan).decide(&plan, CAPACITY, &[]);
+    let first = RunState::new(plan.clone()).decide(CAPACITY, &[]);
     let names: Vec<_> = first
         .iter()
         .map(|decision| match decision {
@@ -161,37 +307,30 @@ fn boots_start_at_once_beside_the_builds() {
 #[test]
 fn a_stale_result_is_refused() {
     let plan = plan();
-    let mut state = RunState::new(&plan);
+    let mut state = RunState::new(plan);
     let epoch = Epoch(2);
     state.apply(Change::Started { node: 0, attempt: attempt(1), epoch }).expect("it waited");
     let stale = Change::Finished { node: 0, epoch: Epoch(1), ending: Ending::Done(None) };
     let refusal = IllegalChange::Stale { node: 0, current: Epoch(2), stale: Epoch(1) };
     assert_eq!(state.apply(stale), Err(refusal));
-    assert_eq!(state.verdict(&plan), None);
+    assert_eq!(state.verdict(), None);
 }
 
 #[test]
 fn a_failed_test_fails_the_run_though_its_suite_was_done() {
     let plan = plan();
-    let mut state = RunState::new(&plan);
+    let mut state = RunState::new(plan.clone());
     let suite = (0..).zip(&plan.nodes).find(|(_, node)| node.suite().is_some());
     let (suite, _) = suite.expect("the sample has a suite");
     for place in 0..u32::try_from(plan.nodes.len()).expect("few") {
-        let epoch = Epoch(1);
-        state.apply(Change::Started { node: place, attempt: attempt(1), epoch }).expect("waited");
+        begin(&mut state, place);
         if place == suite {
-            let test = |name: &str, verdict| Change::Test {
-                node: suite,
-                test: ("e2e.test".into(), name.into()),
-                verdict,
-            };
-            state.apply(test("TestA", Verdict::Passed)).expect("it runs");
-            state.apply(test("TestB", Verdict::Failed)).expect("it runs");
+            say(&mut state, suite, "TestA", Verdict::Passed);
+            say(&mut state, suite, "TestB", Verdict::Failed);
         }
-        let ending = Ending::Done(None);
-        state.apply(Change::Finished { node: place, epoch, ending }).expect("it ran");
+        end(&mut state, place, Ending::Done(None));
     }
-    assert_eq!(state.verdict(&plan), Some(Verdict::Failed));
+    assert_eq!(state.verdict(), Some(Verdict::Failed));
     assert!(state.went_wrong(suite));
 }
 

@@ -7,7 +7,7 @@ use seatrial_core::action::{Input, Platform};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::{AttemptId, Epoch, RunId, SessionId};
-use seatrial_core::plan::{Plan, Work};
+use seatrial_core::plan::{Node, Plan, Work};
 use seatrial_core::run::{Capacity, Decision, RunState, priorities};
 use seatrial_core::verdict::Verdict;
 use seatrial_protocol::VERSION;
@@ -52,7 +52,7 @@ struct Attempt {
 
 /// A run that is being dispatched.
 pub(super) struct Running<'a> {
-    plan: &'a Plan,
+    facts: &'a RunFacts,
     state: RunState,
     attempts: BTreeMap<AttemptId, Attempt>,
     /// Sessions by the node that boots them.
@@ -64,44 +64,40 @@ pub(super) struct Running<'a> {
     log: Log,
     offers: Vec<ToWorker>,
     verdict: Option<Verdict>,
-    keep: bool,
 }
 
 impl<'a> Running<'a> {
-    pub(super) fn new(plan: &'a Plan, facts: &RunFacts, worker: &Hello) -> Self {
+    pub(super) fn new(plan: Plan, facts: &'a RunFacts, worker: &Hello) -> Self {
         let capacity = Capacity {
             actions: usize::try_from(worker.cores).unwrap_or(usize::MAX).max(1),
             sessions: usize::try_from(worker.environments).unwrap_or(usize::MAX).max(1),
         };
-        let expected = |place: u32| {
-            let history = facts.history.get(place as usize).copied().unwrap_or_default();
-            history.0.unwrap_or(1.0)
-        };
-        Self {
-            plan,
+        let mut running = Self {
+            facts,
             state: RunState::new(plan),
             attempts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             epoch: Epoch::default(),
             platform: worker.platform.clone(),
-            priority: priorities(plan, expected),
+            priority: Vec::new(),
             capacity,
             log: Log { run: facts.run, began: facts.began, seq: 0, pending: Vec::new() },
             offers: Vec::new(),
             verdict: None,
-            keep: facts.keep,
-        }
+        };
+        running.prioritise();
+        running
     }
 
     /// Drives the run to its end; its verdict and the state it ended in.
     pub(super) async fn drive(
         mut self,
-        (facts, worker): (&RunFacts, &Hello),
+        worker: &Hello,
         cancel: &mut watch::Receiver<Option<String>>,
         link: &mut WorkerLink,
         recorder: &mut dyn Recorder,
     ) -> Result<(Verdict, RunState), DispatchError> {
-        self.begin(facts, worker);
+        self.begin(worker);
         loop {
             self.advance();
             if self.state.is_over() {
@@ -128,7 +124,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn begin(&mut self, facts: &RunFacts, worker: &Hello) {
+    fn begin(&mut self, worker: &Hello) {
+        let facts = self.facts;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let began = now.saturating_sub(facts.began.elapsed());
         self.happen(RunEventKind::RunStarted {
@@ -140,28 +137,38 @@ impl<'a> Running<'a> {
             cores: worker.cores,
             memory: worker.memory,
         });
-        let nodes = (0..).zip(&self.plan.nodes).map(|(place, node)| {
-            let history = facts.history.get(place as usize).copied().unwrap_or_default();
-            PlannedNode {
-                name: node.name.clone(),
-                step: node.step,
-                needs: node.needs.clone(),
-                suite: node.suite().map(ToString::to_string),
-                environment: node.environment().map(ToString::to_string),
-                decides: self.plan.decides(place),
-                poolable: node.poolable(),
-                expected_s: history.0,
-                fastest_s: history.1,
-            }
-        });
-        let nodes = nodes.collect();
+        let nodes = (0..).zip(&self.state.plan().nodes);
+        let nodes = nodes.map(|(place, node)| planned(node, self.history(place))).collect();
         self.happen(RunEventKind::Planned { nodes });
+    }
+
+    /// Lets the plan grow by another try of the session that `boot` began.
+    fn try_elsewhere(&mut self, boot: u32) {
+        let history = |node: &Node| node.again.map(|first| self.history(first)).unwrap_or_default();
+        let nodes = self.state.elsewhere(boot);
+        let nodes = nodes.iter().map(|node| planned(node, history(node))).collect();
+        self.happen(RunEventKind::PlanGrown { boot, nodes });
+        self.prioritise();
+    }
+
+    /// Expected and fastest seconds of a node that was planned at first.
+    fn history(&self, place: u32) -> (Option<f64>, Option<f64>) {
+        self.facts.history.get(place as usize).copied().unwrap_or_default()
+    }
+
+    fn prioritise(&mut self) {
+        let plan = self.state.plan();
+        let expected = |place: u32| {
+            let first = plan.node(place).and_then(|node| node.again).unwrap_or(place);
+            self.history(first).0.unwrap_or(1.0)
+        };
+        self.priority = priorities(plan, expected);
     }
 
     /// Carries out decisions until there is none left.
     fn advance(&mut self) {
         loop {
-            let decisions = self.state.decide(self.plan, self.capacity, &self.priority);
+            let decisions = self.state.decide(self.capacity, &self.priority);
             if decisions.is_empty() {
                 break;
             }
@@ -171,29 +178,31 @@ impl<'a> Running<'a> {
                     Decision::Skip { node, because } => {
                         self.happen(RunEventKind::NodeSkipped { node, because });
                     }
+                    Decision::TryElsewhere { boot } => self.try_elsewhere(boot),
                 }
             }
         }
         if self.verdict.is_none()
-            && let Some(verdict) = self.state.verdict(self.plan)
+            && let Some(verdict) = self.state.verdict()
         {
             self.verdict = Some(verdict);
             let mut failures: Vec<Failure> = Vec::new();
-            for failure in self.state.failures(self.plan) {
+            for failure in self.state.failures() {
                 // One cause ends many nodes when a worker is lost.
                 if !failures.contains(failure) {
                     failures.push(failure.clone());
                 }
             }
-            let after = self.state.decided_by(self.plan);
+            let after = self.state.decided_by();
             self.happen(RunEventKind::VerdictReached { verdict, failures, after });
         }
     }
 
     fn start(&mut self, place: u32, after: Option<u32>) {
-        let Some(node) = self.plan.node(place) else {
+        let Some(node) = self.state.plan().node(place) else {
             return;
         };
+        let name = node.name.clone();
         self.epoch = self.epoch.next();
         let attempt = AttemptId::from_uuid(Uuid::now_v7());
         let epoch = self.epoch;
@@ -203,7 +212,7 @@ impl<'a> Running<'a> {
         match self.order(place) {
             Ok(order) => self.offers.push(ToWorker::Offer(Box::new(Offer {
                 run: self.log.run,
-                node: node.name.clone(),
+                node: name,
                 attempt,
                 epoch,
                 order,
@@ -223,7 +232,7 @@ impl<'a> Running<'a> {
                 Failure::environment("engine.no_output", "a node that ended well made nothing")
             }),
         };
-        let Some(node) = self.plan.node(place) else {
+        let Some(node) = state.plan().node(place) else {
             return Err(Failure::environment("engine.no_node", "the plan has no such node"));
         };
         Ok(match node.work.clone() {
@@ -232,16 +241,15 @@ impl<'a> Running<'a> {
                 let key: Digest = action.key(&self.platform);
                 Order::Action { key, action: Box::new(action) }
             }
-            Work::Stage { session, stage, .. } => {
-                let boot = if node.poolable() { Some(place) } else { session };
+            Work::Stage { stage, .. } => {
                 let stage = Box::new(stage.try_map(resolve)?);
-                let session = boot.map(|boot| {
+                let session = state.plan().session(place).map(|boot| {
                     *self
                         .sessions
                         .entry(boot)
                         .or_insert_with(|| SessionId::from_uuid(Uuid::now_v7()))
                 });
-                Order::Stage { session, stage, keep: self.keep && !self.state.is_cancelled() }
+                Order::Stage { session, stage, keep: self.facts.keep && !state.is_cancelled() }
             }
         })
     }
@@ -329,7 +337,7 @@ impl<'a> Running<'a> {
         self.happen(RunEventKind::CancelRequested { reason });
         for (node, attempt) in self.state.running_nodes() {
             // What tidies up goes on: it is how the run stops.
-            if self.plan.decides(node) {
+            if self.state.plan().decides(node) {
                 link.send(&ToWorker::Cancel { attempt });
             }
         }
@@ -377,6 +385,21 @@ impl<'a> Running<'a> {
             Ok(()) => self.log.push(kind),
             Err(error) => tracing::error!(%error, "a change of run state was refused"),
         }
+    }
+}
+
+fn planned(node: &Node, (expected_s, fastest_s): (Option<f64>, Option<f64>)) -> PlannedNode {
+    PlannedNode {
+        name: node.name.clone(),
+        step: node.step,
+        needs: node.needs.clone(),
+        suite: node.suite().map(ToString::to_string),
+        environment: node.environment().map(ToString::to_string),
+        decides: node.decides(),
+        poolable: node.poolable(),
+        expected_s,
+        fastest_s,
+        again: node.again,
     }
 }
 

@@ -73,6 +73,7 @@ fn plan() -> Plan {
             environment: Some(environment.clone()),
             stage,
         },
+        again: None,
     };
     let (all, any) = (When::AllWell, When::SomethingFailed);
     Plan {
@@ -84,6 +85,7 @@ fn plan() -> Plan {
                 needs: Vec::new(),
                 when: all,
                 work: Work::Action(Action::Command(build)),
+                again: None,
             },
             stage("install", &[0], all, Step::TestSetup, Stage::Install(install)),
             stage("e2e", &[1, 2], all, Step::TestExecution, Stage::Suite(Box::new(suite))),
@@ -93,8 +95,15 @@ fn plan() -> Plan {
     }
 }
 
-/// The nodes that do not decide.
-const TIDIES: [&str; 2] = ["default/evidence", "default/drop"];
+/// Whether a node of this name decides nothing.
+fn tidies(name: &str) -> bool {
+    name.contains("/evidence") || name.contains("/drop")
+}
+
+/// A component's death.
+fn died() -> NodeOutcome {
+    NodeOutcome::Failed { failure: Failure::environment(Failure::COMPONENT_DIED, "etcd ended") }
+}
 
 fn hello() -> Hello {
     Hello {
@@ -167,7 +176,6 @@ fn run(
     cancel_at: Option<&'static str>,
     fails_at: Option<usize>,
 ) -> Ran {
-    let plan = plan();
     let (mut engine, WorkerEnd { mut from_engine, to_engine }) = link();
     let (want_stop, mut cancel) = watch::channel(None);
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -183,7 +191,7 @@ fn run(
                         want_stop.send_replace(Some("Ctrl-C".to_owned()));
                     }
                     // What decides is answered when it is told to stop.
-                    let frames = match stop && !TIDIES.contains(&offer.node.as_str()) {
+                    let frames = match stop && !tidies(&offer.node) {
                         true => Some(Vec::new()),
                         false => answer(&offer),
                     };
@@ -211,7 +219,7 @@ fn run(
         project: "guestbook".to_owned(),
         commit: None,
         dirty: false,
-        history: Vec::new(),
+        history: [4.0, 1.0, 2.0, 3.0].map(|expected| (Some(expected), None)).to_vec(),
         keep: false,
     };
     let mut recording = Recording { events: Vec::new(), fails_at };
@@ -219,8 +227,8 @@ fn run(
     let ended = runtime.expect("a runtime").block_on(async {
         tokio::spawn(worker);
         let hello = hello();
-        let running = Running::new(&plan, &facts, &hello);
-        let run = running.drive((&facts, &hello), &mut cancel, &mut engine, &mut recording);
+        let running = Running::new(plan(), &facts, &hello);
+        let run = running.drive(&hello, &mut cancel, &mut engine, &mut recording);
         tokio::time::timeout(Duration::from_secs(20), run).await.expect("the run ends")
     });
     let events = recording.events;
@@ -279,7 +287,7 @@ fn check(ran: &Ran) -> Result<(), TestCaseError> {
         _ => None,
     });
     prop_assert_eq!(verdicts.collect::<Vec<_>>(), vec![verdict]);
-    let folded = fold(&plan(), kinds).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let folded = fold(plan(), kinds).map_err(|error| TestCaseError::fail(error.to_string()))?;
     prop_assert!(folded.is_over(), "nodes are left: {:?}", folded);
     prop_assert_eq!(Some(folded), ran.state.clone());
     Ok(())
@@ -327,6 +335,58 @@ fn a_failed_test_fails_the_run_and_evidence_is_taken_before_the_drop() {
     check(&ran).unwrap();
     assert_eq!(ran.verdict, Ok(Verdict::Failed));
     assert_eq!(ran.told[ran.told.len() - 2..], ["offer default/evidence", "offer default/drop"]);
+}
+
+#[test]
+fn what_a_death_voids_is_tried_elsewhere_and_recorded() {
+    let ran = ran(|offer| match offer.node.as_str() {
+        "default/e2e" => vec![
+            test(offer, "TestA", TestOutcome::Passed),
+            test(offer, "TestB", TestOutcome::Broken),
+            result(offer, died()),
+        ],
+        "default/e2e#2" => vec![
+            test(offer, "TestA", TestOutcome::Passed),
+            test(offer, "TestB", TestOutcome::Passed),
+            result(offer, done()),
+        ],
+        _ => Vec::new(),
+    });
+    check(&ran).unwrap();
+    assert_eq!(ran.verdict, Ok(Verdict::Passed));
+    // One environment at a time: the second boots when the first is dropped.
+    let told: Vec<_> = ran.told.iter().filter_map(|line| line.strip_prefix("offer ")).collect();
+    insta::assert_snapshot!(told.join(" > "), @"default/boot > build/tests > default/install > default/e2e > default/evidence > default/drop > default/boot#2 > default/install#2 > default/e2e#2 > default/drop#2");
+    let grown = ran.events.iter().find_map(|event| match &event.kind {
+        RunEventKind::PlanGrown { boot, nodes } => Some((*boot, nodes)),
+        _ => None,
+    });
+    let (boot, nodes) = grown.expect("it grew");
+    let again: Vec<_> = nodes.iter().map(|node| node.again).collect();
+    assert_eq!((boot, again.as_slice()), (0, [0, 2, 3, 4, 5].map(Some).as_slice()));
+    // It takes as long again, as far as is known.
+    let expected: Vec<_> = nodes.iter().map(|node| node.expected_s).collect();
+    assert_eq!(expected, [Some(4.0), Some(2.0), Some(3.0), None, None]);
+}
+
+#[test]
+fn a_test_that_breaks_two_environments_failed() {
+    let ran = ran(|offer| match offer.node.as_str() {
+        "default/e2e" | "default/e2e#2" => {
+            vec![test(offer, "TestA", TestOutcome::Broken), result(offer, died())]
+        }
+        _ => Vec::new(),
+    });
+    check(&ran).unwrap();
+    assert_eq!(ran.verdict, Ok(Verdict::Failed));
+    // There is no third try, and both environments were looked into and dropped.
+    let of = |what: &str| ran.told.iter().filter(|line| line.contains(what)).count();
+    assert_eq!([of("boot"), of("evidence"), of("drop"), of("build")], [2, 2, 2, 1]);
+    let failures = ran.events.iter().find_map(|event| match &event.kind {
+        RunEventKind::VerdictReached { failures, .. } => Some(failures.len()),
+        _ => None,
+    });
+    assert_eq!(failures, Some(1), "the first death is void");
 }
 
 #[test]
@@ -427,7 +487,7 @@ enum Say {
 
 fn says() -> impl Strategy<Value = Say> {
     prop_oneof![
-        6 => (0_u8..6).prop_map(Say::End),
+        6 => (0_u8..8).prop_map(Say::End),
         6 => (0_u8..4, 0_u8..9).prop_map(|(test, outcome)| Say::Test(test, outcome)),
         3 => (0_u8..4).prop_map(Say::Tell),
         2 => (0_u8..6).prop_map(Say::Stale),
@@ -444,6 +504,7 @@ fn outcome(n: u8) -> NodeOutcome {
         1 => NodeOutcome::Failed { failure: Failure::environment("x", "x") },
         2 => NodeOutcome::Cancelled,
         3 => NodeOutcome::Done { output: None, hit: true },
+        4 | 5 => died(),
         _ => done(),
     }
 }
@@ -496,9 +557,9 @@ proptest! {
 
     #[test]
     fn whatever_a_worker_says_a_run_ends_and_its_events_tell_all(
-        script in proptest::collection::vec(proptest::collection::vec(says(), 0..5), 6),
+        script in proptest::collection::vec(proptest::collection::vec(says(), 0..5), 10),
         cancel_at in proptest::option::of(0_usize..6),
-        dies_at in proptest::option::weighted(0.2, 0_usize..6),
+        dies_at in proptest::option::weighted(0.2, 0_usize..10),
     ) {
         const NODES: [&str; 6] = [
             "default/boot",
@@ -513,7 +574,7 @@ proptest! {
             if dies_at == Some(turn) {
                 return None;
             }
-            let mut frames: Vec<_> = script[turn % 6].iter().map(|say| frame(offer, say)).collect();
+            let mut frames: Vec<_> = script[turn % 10].iter().map(|say| frame(offer, say)).collect();
             frames.push(encode(&result(offer, done())));
             turn += 1;
             Some(frames)

@@ -238,6 +238,96 @@ fn cancelled_run() {
 }
 
 #[test]
+fn run_with_a_session_that_was_tried_elsewhere() {
+    insta::assert_snapshot!(plain(&sample::tried_elsewhere()), @r"
+    run   c0ffee01 of guestbook at 8c1d2e3f4a5b with changes, 2 cores, 4.0 GiB
+    plan  8 nodes
+    done  default/boot  4.2 s
+    made  build/server  8.6 s
+    made  image/guestbook  0.2 s
+    made  build/e2e-tests  7.4 s
+    done  default/install  5.0 s
+    plan  default/e2e: 2 tests of 3
+    PASS  e2e/api.test TestConfig  0.3 s
+    BROKEN  e2e/api.test TestScale  0.9 s
+          scaling up
+    FAIL  default/e2e  1.3 s
+          etcd of node c0n0 ended by itself (signal 9)
+    plan  default is tried again elsewhere, 5 nodes: etcd of node c0n0 ended by itself (signal 9)
+    made  default/evidence  0.3 s
+    done  default/drop  0.1 s
+    done  default/boot#2  4.1 s
+    done  default/install#2  4.0 s
+    plan  default/e2e#2: 2 tests of 3
+    PASS  e2e/api.test TestConfig  0.3 s  (try 2)
+    PASS  e2e/api.test TestScale  1.2 s  (try 2)
+    done  default/e2e#2  1.6 s
+
+    void  default/e2e: etcd of node c0n0 ended by itself (signal 9)
+          | raft: became leader
+          [cluster.component_died] says nothing about the product; tried again as default/e2e#2
+
+    step                 wall s      %    core-s    spans s
+    source                0.400    1.6       0.0        0.4
+    image pull            0.000    0.0       0.0        0.3
+    cluster setup         4.109   16.1       9.1        8.3
+    image build           8.798   34.4      11.2        8.8
+    test compile          0.000    0.0       6.0        7.4
+    test setup            9.037   35.3       3.9        8.7
+    test execution        2.811   11.0       0.7        2.8
+    post test             0.385    1.5       0.1        0.4
+    unattributed          0.022    0.1
+    total                25.562  100.0      31.0       37.1
+    bound        13.3 s  (critical chain: build/server > image/guestbook > default/install#2 > default/e2e#2)
+    efficiency   51.9 %  (bound / wall)
+    cost         31.0 core-s
+    tests        2  (2 passed)
+
+    passed: 2 tests in 25.6 s  (seatrial explain c0ffee01)
+    ");
+}
+
+#[test]
+fn run_with_a_test_that_breaks_its_environment() {
+    let text = plain(&sample::breaks_its_environment());
+    let end = text.split("BROKEN").last().unwrap_or_default();
+    insta::assert_snapshot!(end, @r"
+      e2e/api.test TestScale  0.9 s  (try 2)
+          scaling up
+    FAIL  default/e2e#2  1.3 s
+          etcd of node c0n0 ended by itself (signal 9)
+
+    void  default/e2e: etcd of node c0n0 ended by itself (signal 9)
+          | raft: became leader
+          [cluster.component_died] says nothing about the product; tried again as default/e2e#2
+
+    FAIL  default/e2e#2: etcd of node c0n0 ended by itself (signal 9)
+          | raft: became leader
+          [cluster.component_died] fault of the machine, the network or Seatrial; a retry may help
+
+    FAIL  e2e/api.test TestScale  breaks its environment
+
+    step                 wall s      %    core-s    spans s
+    source                0.400    1.6       0.0        0.4
+    image pull            0.000    0.0       0.0        0.3
+    cluster setup         4.109   16.3       9.1        8.3
+    image build           8.798   34.8      11.2        8.8
+    test compile          0.000    0.0       6.0        7.4
+    test setup            9.037   35.8       3.9        8.7
+    test execution        2.503    9.9       0.7        2.5
+    post test             0.385    1.5       0.1        0.4
+    unattributed          0.022    0.1
+    total                25.254  100.0      31.0       36.8
+    bound        12.9 s  (critical chain: build/server > image/guestbook > default/install#2 > default/e2e#2)
+    efficiency   51.3 %  (bound / wall)
+    cost         31.0 core-s
+    tests        2  (1 passed, 1 failed)
+
+    failed: 1 of 2 tests in 25.3 s  (seatrial explain c0ffee01)
+    ");
+}
+
+#[test]
 fn nothing_changed() {
     insta::assert_snapshot!(plain(&sample::nothing_changed()), @r"
     run   c0ffee01 of guestbook at 8c1d2e3f4a5b with changes, 2 cores, 4.0 GiB
@@ -363,7 +453,9 @@ fn of_many_failing_tests_the_first_are_shown_in_full() {
 
 #[test]
 fn colour_changes_no_words() {
-    for events in [sample::failed(), sample::cancelled(), sample::flaky(), sample::broken()] {
+    for events in
+        [sample::failed(), sample::cancelled(), sample::flaky(), sample::tried_elsewhere()]
+    {
         let mut lines = Lines::new(Colour::On);
         let mut out = Vec::new();
         for event in &events {
@@ -387,7 +479,7 @@ fn no_text_of_a_test_controls_the_terminal() {
 
 #[test]
 fn a_recording_read_back_looks_the_same() {
-    for events in [sample::passed(), sample::failed(), sample::build_failure(), sample::cut()] {
+    for events in [sample::passed(), sample::failed(), sample::tried_elsewhere(), sample::cut()] {
         let mut json = crate::Json::new(Vec::new());
         for event in &events {
             crate::Reporter::event(&mut json, event).expect("memory can be written");
@@ -405,10 +497,16 @@ proptest! {
     #[test]
     fn any_part_of_a_recording_is_shown(
         keep in prop::collection::vec(any::<bool>(), 64),
-        which in 0..4_usize,
+        which in 0..5_usize,
         swap in (0..20_usize, 0..20_usize),
     ) {
-        let all = [sample::passed(), sample::failed(), sample::build_failure(), sample::cancelled()];
+        let all = [
+            sample::passed(),
+            sample::failed(),
+            sample::build_failure(),
+            sample::cancelled(),
+            sample::tried_elsewhere(),
+        ];
         let mut events: Vec<RunEvent> =
             all[which].iter().zip(keep).filter(|(_, keep)| *keep).map(|(e, _)| e.clone()).collect();
         if swap.0.max(swap.1) < events.len() {

@@ -55,6 +55,14 @@ impl TestSummary {
         self.tries.iter().filter_map(|one| one.outcome.verdict()).reduce(Verdict::retried)
     }
 
+    /// Whether it failed since its environment broke each time that it ran,
+    /// and for no other reason.
+    #[must_use]
+    pub fn breaks_its_environment(&self) -> bool {
+        let failed = |one: &Try| one.outcome.verdict() == Some(Verdict::Failed);
+        self.verdict() == Some(Verdict::Failed) && !self.tries.iter().any(failed)
+    }
+
     /// Suite and program, such as `e2e/api.test`.
     #[must_use]
     pub fn group(&self) -> String {
