@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use events::{events, failures_of};
 use insta::assert_snapshot;
 use nix::sys::signal::Signal;
-use processes::{processes_with, send, start, wait_for};
+use processes::{send, start, wait_for};
 use serde_json::Value;
 use support::{Project, Ran};
 
@@ -755,4 +755,15 @@ fn a_run_that_was_killed_leaves_no_process_and_the_next_goes_on() {
     project.write("seatrial.yaml", "seatrial: 1\nbuilds: { b: { run: touch $OUT/x } }\n");
     let next = project.run(&["build"]);
     assert_eq!(next.code, 0, "{}", next.text());
+}
+
+/// Processes of the machine that have `text` in their command line.
+fn processes_with(text: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let command = |entry: std::fs::DirEntry| {
+        let bytes = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&bytes).replace('\0', " ");
+        line.contains(text).then_some(line)
+    };
+    processes.filter_map(command).collect()
 }

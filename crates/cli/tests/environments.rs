@@ -4,6 +4,8 @@
 
 #[path = "support/events.rs"]
 mod events;
+#[path = "support/owned.rs"]
+mod owned;
 #[path = "support/processes.rs"]
 mod processes;
 #[path = "red-team/red_team.rs"]
@@ -16,10 +18,12 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use events::failures_of;
+use events::{events as events_of, failures_of};
 use insta::assert_snapshot;
 use nix::sys::signal::Signal;
-use processes::{processes_with, send, start, wait_for};
+use owned::process;
+use processes::{send, start, wait_for};
+use serde_json::Value;
 use shop::{command, shop};
 use support::{Project, Ran};
 
@@ -187,38 +191,92 @@ fn walkdir(dir: &Path) -> Vec<String> {
     files
 }
 
-/// The process of a component in what `owner` runs apart.
-fn component(owner: &Child, name: &str) -> Option<u32> {
-    let group = format!("/{}-", owner.id());
-    let of = |entry: std::fs::DirEntry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let comm = std::fs::read_to_string(entry.path().join("comm")).ok()?;
-        let groups = std::fs::read_to_string(entry.path().join("cgroup")).ok()?;
-        (comm.trim() == name && groups.contains(&group)).then_some(pid)
-    };
-    std::fs::read_dir("/proc").expect("/proc").flatten().find_map(of)
+/// Waits until the test of the suite `waits` runs in an environment where it
+/// did not before, and returns the process that it waits for.
+fn waiting(owner: &Child, before: Option<u32>) -> u32 {
+    let mut found = None;
+    wait_for("test", Duration::from_secs(90), || {
+        found =
+            process(owner.id(), "kubectl", "wait --for=delete node").filter(|p| Some(*p) != before);
+        found.map(|_| ()).ok_or("not begun")
+    });
+    found.expect("waited for")
+}
+
+fn kill_component(owner: &Child, name: &str) {
+    send(process(owner.id(), name, "").expect("it runs"), Signal::SIGKILL);
+}
+
+/// The outcomes of the one test, how often the plan grew, and the names of the
+/// nodes that ended well.
+fn course(ran: &Ran) -> (Vec<String>, usize, Vec<String>) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let grown = events_of(ran, "plan-grown");
+    let planned = events_of(ran, "planned").into_iter().chain(grown.clone());
+    let names: Vec<String> = planned
+        .flat_map(|event| event["nodes"].as_array().cloned().unwrap_or_default())
+        .map(|node| text(&node["name"]))
+        .collect();
+    let finished = events_of(ran, "node-finished").into_iter();
+    let done = finished.filter(|event| event["outcome"]["outcome"] == "done").map(|event| {
+        let node = event["node"].as_u64().and_then(|node| usize::try_from(node).ok());
+        names[node.expect("a place")].clone()
+    });
+    let tests = events_of(ran, "test-finished");
+    (tests.iter().map(|test| text(&test["outcome"])).collect(), grown.len(), done.collect())
 }
 
 #[test]
-fn a_component_that_dies_breaks_the_run_and_is_named() {
+fn what_a_dead_component_voids_is_tried_once_elsewhere() {
     let project = shop();
-    for name in ["kube-scheduler", "etcd"] {
-        let child = start(&mut command(&project, &["run", "waits", "--format", "json"]));
-        // The tests have begun when their command runs.
-        wait_for("tests", Duration::from_secs(90), || {
-            let waits = processes_with("kubectl wait --for=delete node");
-            if waits.is_empty() { Err("not begun") } else { Ok(()) }
-        });
-        let pid = component(&child, name).expect("it runs");
-        send(pid, Signal::SIGKILL);
-        let ran = project.ran(&child.wait_with_output().expect("it ends"));
-        assert_eq!(ran.code, 3, "{}", ran.text());
-        let told = failures_of(&ran);
-        let first = told.lines().next().expect("a line");
-        assert_eq!(
-            first,
-            format!("cluster.component_died: {name} of node c0n0 ended by itself (signal 9)")
-        );
-        assert!(told.lines().filter(|line| line.starts_with("| ")).count() > 3, "{told}");
-    }
+    let run = || start(&mut command(&project, &["run", "waits", "--format", "json"]));
+    let child = run();
+    let first = waiting(&child, None);
+    kill_component(&child, "etcd");
+    // In the second environment the test gets to its end.
+    send(waiting(&child, Some(first)), Signal::SIGTERM);
+    let ran = project.ran(&child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, 0, "{}", ran.text());
+    assert_eq!(failures_of(&ran), "passed, exit code 0\n");
+    let (tests, grown, done) = course(&ran);
+    assert_eq!((tests.join(" "), grown), ("broken passed".to_owned(), 1));
+    let of_sessions: Vec<_> = done.iter().filter(|name| name.starts_with("default/")).collect();
+    assert_eq!(
+        of_sessions,
+        [
+            "default/boot",
+            "default/install",
+            "default/evidence",
+            "default/drop",
+            "default/boot#2",
+            "default/install#2",
+            "default/waits#2",
+            "default/drop#2",
+        ]
+    );
+    let explained = project.run(&["explain"]).stdout;
+    let died = "void  default/waits: etcd of node c0n0 ended by itself (signal 9)\n";
+    assert!(explained.contains(died), "{explained}");
+    assert!(explained.contains("tried again as default/waits#2\n"), "{explained}");
+
+    // The same test under two deaths is no accident.
+    let child = run();
+    let first = waiting(&child, None);
+    kill_component(&child, "kube-scheduler");
+    waiting(&child, Some(first));
+    kill_component(&child, "etcd");
+    let ran = project.ran(&child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, 1, "{}", ran.text());
+    let (tests, grown, done) = course(&ran);
+    assert_eq!((tests.join(" "), grown), ("broken broken".to_owned(), 1));
+    assert_eq!(done.iter().filter(|name| name.starts_with("default/drop")).count(), 2);
+    let told = failures_of(&ran);
+    let second = "cluster.component_died: etcd of node c0n0 ended by itself (signal 9)\n| ";
+    assert!(told.starts_with(second), "{told}");
+    assert!(told.lines().filter(|line| line.starts_with("| ")).count() > 3, "{told}");
+    assert!(told.ends_with("failed, exit code 1\n"), "{told}");
+    let explained = project.run(&["explain"]).stdout;
+    assert!(explained.contains("FAIL  waits/waits waits  breaks its environment\n"), "{explained}");
+    let first = "void  default/waits: kube-scheduler of node c0n0 ended by itself (signal 9)\n";
+    assert!(explained.contains(first), "{explained}");
 }

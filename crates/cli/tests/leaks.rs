@@ -5,6 +5,8 @@
 //! told by its control groups, named after its process, and by its directory.
 #![expect(clippy::print_stdout, reason = "a random moment has to be told")]
 
+#[path = "support/owned.rs"]
+mod owned;
 #[path = "support/processes.rs"]
 mod processes;
 #[path = "support/shop.rs"]
@@ -20,7 +22,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
-use processes::{processes_with, send, start, wait_for};
+use owned::process;
+use processes::{send, start, wait_for};
 use serde_json::Value;
 use shop::{command, shop};
 use support::Project;
@@ -226,11 +229,9 @@ impl Drop for Run {
     }
 }
 
-fn until_tests_run() {
-    wait_for("tests", BUSY, || match processes_with("kubectl wait --for=delete node").len() {
-        0 => Err("not begun"),
-        _ => Ok(()),
-    });
+fn until_tests_run(owner: u32) {
+    let test = || process(owner, "kubectl", "wait --for=delete node");
+    wait_for("tests", BUSY, || test().map(|_| ()).ok_or("not begun"));
 }
 
 #[test]
@@ -247,7 +248,7 @@ fn nothing_is_left_by_runs_that_end_or_are_interrupted_at_any_moment() {
             "build" => run.until("node-started", "build/slow"),
             "boot" => run.until("node-progress", "default/boot"),
             "install" => run.until("node-started", "default/install"),
-            _ => until_tests_run(),
+            _ => until_tests_run(pid),
         }
         watched.look(pid);
         assert!(!watched.left().groups.is_empty(), "{moment}: there was something to leave");

@@ -1,4 +1,4 @@
-//! Runs in the background, and what the machine has of them.
+//! Runs in the background.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -27,17 +27,6 @@ pub(crate) fn wait_for<T: std::fmt::Debug>(
         assert!(began.elapsed() < within, "no {what} within {within:?}: {state:?}");
         pause();
     }
-}
-
-/// Processes of the machine that have `text` in their command line.
-pub(crate) fn processes_with(text: &str) -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
-    let command = |entry: std::fs::DirEntry| {
-        let bytes = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&bytes).replace('\0', " ");
-        line.contains(text).then_some(line)
-    };
-    processes.filter_map(command).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "no event tells of what another process does")]
