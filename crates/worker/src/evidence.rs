@@ -3,12 +3,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use seatrial_core::failure::Failure;
 use seatrial_deploy::EvidenceLimits;
 use seatrial_protocol::event::Usage;
 use seatrial_protocol::worker::AttemptEvent;
 use seatrial_store::TreeLimits;
+use tokio::time::Instant;
 
 use crate::attempt::Attempt;
 use crate::environment::Held;
@@ -17,6 +19,11 @@ use crate::serve::Done;
 
 /// Lines about what could not be had of a cluster.
 const MISSING: usize = 6;
+
+/// How long a cluster is asked in which a component died. It may answer nothing
+/// any more, the logs of its components say why, and another try of what it was
+/// for may wait for its room.
+const BROKEN: Duration = Duration::from_secs(5);
 
 /// Writes evidence of all clusters into the store and says where it is.
 pub(crate) async fn collect(
@@ -30,13 +37,15 @@ pub(crate) async fn collect(
         std::fs::create_dir_all(path)
             .map_err(|error| Failure::environment("store.io", error.to_string()))
     };
-    let limits = EvidenceLimits::starting_now();
+    let mut limits = EvidenceLimits::starting_now();
+    if held.broken().is_some() {
+        limits.deadline = Instant::now() + BROKEN;
+    }
     let (mut summary, mut missing) = (Vec::new(), Vec::new());
     for (name, cluster) in held.named_clusters() {
         let directory = directory.join(name.as_str());
         create(&directory)?;
         attempt.progress("collecting evidence", None);
-        // A broken environment may answer nothing; what there is, is taken.
         let evidence = seatrial_deploy::evidence(cluster, &[], &limits, &directory).await;
         summary.extend(evidence.summary);
         missing.extend(evidence.errors.iter().take(MISSING).map(|e| format!("missing: {e}")));
