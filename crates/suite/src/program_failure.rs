@@ -18,6 +18,10 @@ pub(crate) fn not_a_test_program(invocation: &Invocation, exit: &Exit, output: &
         Adapter::Junit | Adapter::Exec => ("a program", "check the suite's `run` and `files`"),
     };
     let message = match exit {
+        // ENOEXEC: executable by its mode, and nothing the kernel knows.
+        Exit::NotStarted(reason) if reason.starts_with("Exec format error") => {
+            format!("`{name}` is not a program ({reason})")
+        }
         Exit::NotStarted(reason) => format!("`{name}` could not be started: {reason}"),
         _ if mentions_flags(output) => {
             format!("`{name}` is not {kind}: it does not know the flags of one ({exit})")

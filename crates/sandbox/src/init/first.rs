@@ -2,6 +2,7 @@
 //! their socket, and starting and reaping children.
 #![expect(unsafe_code, reason = "pre_exec")]
 
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::execve;
 
 use crate::action::Status;
 use crate::error::{Error, Tried};
@@ -144,16 +146,43 @@ fn command(argv: &[String], env: &[(String, String)], cwd: &Path) -> Result<Comm
         .envs(env.iter().map(|(key, value)| (key, value)))
         .current_dir(cwd)
         .stdin(Stdio::null());
-    // SAFETY: both calls are async-signal-safe, as what runs between fork and
-    // exec has to be, and touch no memory but their own stack.
+    // What is named by its path is not left to the C library, which gives a file
+    // that the kernel does not take for a program to `/bin/sh`.
+    let direct = if program.contains('/') { Some(Program::new(argv, env)?) } else { None };
+    // SAFETY: what runs between fork and exec must not need a lock that another
+    // thread held: this process has one thread, so that it may even allocate.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
             nix::unistd::setsid()?;
-            Ok(())
+            match &direct {
+                Some(Program { path, argv, env }) => match execve(path, argv, env) {
+                    Err(error) => Err(error.into()),
+                    Ok(never) => match never {},
+                },
+                None => Ok(()),
+            }
         });
     }
     Ok(command)
+}
+
+/// A program as the kernel takes it.
+struct Program {
+    path: CString,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Program {
+    fn new(argv: &[String], env: &[(String, String)]) -> Result<Self, Error> {
+        let text = |text: &str| {
+            CString::new(text).map_err(|_| Error::Refused(format!("{text:?} holds a zero byte")))
+        };
+        let argv = argv.iter().map(|arg| text(arg)).collect::<Result<Vec<_>, _>>()?;
+        let env = env.iter().map(|(key, value)| text(&format!("{key}={value}")));
+        Ok(Self { path: argv[0].clone(), env: env.collect::<Result<_, _>>()?, argv })
+    }
 }
 
 fn spawn(mut command: Command, program: &str) -> Result<i32, Error> {

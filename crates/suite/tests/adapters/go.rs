@@ -356,8 +356,8 @@ fn programs_that_are_no_test_programs() {
     `text` could not be started: Permission denied (os error 13)
     `missing` could not be started: No such file or directory (os error 2)
     `missing` could not be started: No such file or directory (os error 2)
-    `other-machine` could not be started: Exec format error (os error 8)
-    `other-machine` could not be started: Exec format error (os error 8)
+    `other-machine` is not a program (Exec format error (os error 8))
+    `other-machine` is not a program (Exec format error (os error 8))
     `script` did not answer as a Go test program does (exit code 0) | hello there
     `script` did not answer as a test program with Ginkgo specs does (exit code 0) | hello there
     `crash` did not answer as a Go test program does (signal 11) | on fire
