@@ -17,6 +17,7 @@ mod namespace;
 mod order;
 mod readiness;
 mod ready;
+mod restarts;
 mod trouble;
 mod watch;
 
@@ -30,3 +31,4 @@ pub use crate::manifest::{
 pub use crate::namespace::{ensure_namespace, wait_service_account};
 pub use crate::readiness::{Readiness, Wanted, readiness};
 pub use crate::ready::{ReadyCondition, ReadyState, default_conditions, wait_ready};
+pub use crate::restarts::restarts;

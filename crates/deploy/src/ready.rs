@@ -6,6 +6,7 @@
 //! it ends badly is gathered by [`crate::explain`].
 
 mod board;
+mod settle;
 
 use std::time::Duration;
 
@@ -58,6 +59,17 @@ impl ReadyCondition {
             name: id.name.clone(),
             wanted: Wanted::Ready,
             within: None,
+        }
+    }
+
+    /// Whether it is about a thing that runs: then it has to stay so.
+    fn wants_it_up(&self) -> bool {
+        match &self.wanted {
+            Wanted::Ready => true,
+            Wanted::Condition { name, status } => {
+                let up = ["Available", "Ready"].iter().any(|up| name.eq_ignore_ascii_case(up));
+                up && status.eq_ignore_ascii_case("True")
+            }
         }
     }
 }

@@ -4,9 +4,8 @@
 //! moment only. These are the rules for when it is for good:
 //!
 //! - A name that is no image reference, or an image that may not be pulled and
-//!   is not there: at once.
-//! - An image that the registry does not have: at the second failed pull, some
-//!   10 s after the first. One answer may be a registry that is only starting.
+//!   is not there, or that the registry does not have: at once. The registry of
+//!   an environment is there before it, and waits for what is being built.
 //! - Any other failed pull: at the third, some 40 s after the first.
 //! - A container that keeps dying: when it waits for its next start after
 //!   [`RESTARTS`] restarts, some 30 s after the first. Programs that die until
@@ -26,9 +25,8 @@ use crate::readiness::{find, list, number, said, text};
 pub(crate) const RESTARTS: i64 = 3;
 /// How long a state that somebody else could mend may stand.
 pub(crate) const STANDING: Duration = Duration::from_secs(20);
-/// Failed pulls after which an image is given up.
-const PULLS_NOT_FOUND: u32 = 2;
-const PULLS_OTHER: u32 = 3;
+/// Failed pulls after which an image is given up that may be there.
+const PULLS: u32 = 3;
 
 /// What is wrong with one pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,9 +127,8 @@ pub(crate) fn patience(trouble: &Trouble, pod: &Value, pulls: &Pulls) -> Patienc
     let container = trouble.container.as_deref().unwrap_or_default();
     let failed = pulls.get(container).copied().unwrap_or_default();
     let over = match trouble.kind {
-        TroubleKind::ImageName => true,
-        TroubleKind::ImageNotFound => failed >= PULLS_NOT_FOUND,
-        TroubleKind::ImagePull => failed >= PULLS_OTHER,
+        TroubleKind::ImageName | TroubleKind::ImageNotFound => true,
+        TroubleKind::ImagePull => failed >= PULLS,
         TroubleKind::Crash => containers(pod).any(|status| {
             text(status, "/name") == container
                 && text(status, "/state/waiting/reason") == "CrashLoopBackOff"
@@ -217,13 +214,15 @@ pub(crate) fn ending(terminated: &Value) -> String {
 }
 
 /// Whether a failed pull means that the registry has no such image. The words
-/// are those of containerd (`not found`) and of the OCI distribution
-/// specification's error codes.
+/// are those of containerd (`failed to resolve ...: not found`; what it does not
+/// find later is not the image) and of the OCI distribution specification's
+/// error codes.
 fn is_not_found(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    ["not found", "manifest unknown", "manifest_unknown", "name_unknown"]
-        .iter()
-        .any(|words| message.contains(words))
+    message.contains("resolve") && message.contains("not found")
+        || ["manifest unknown", "manifest_unknown", "name_unknown"]
+            .iter()
+            .any(|words| message.contains(words))
 }
 
 /// Whether `selector` (a `LabelSelector`) fits the labels of `pod`. An empty

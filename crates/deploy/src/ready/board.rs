@@ -1,6 +1,8 @@
 //! All that is known about what is waited for, and what follows from it. Pure:
 //! changes and the time come in, how it stands comes out.
 
+mod up;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::DynamicObject;
@@ -54,6 +56,9 @@ pub(crate) struct Board {
     pulls: BTreeMap<(usize, String), Pulls>,
     /// Since when a trouble of an item is seen without a break.
     standing: BTreeMap<(usize, String, Option<String>, TroubleKind), Instant>,
+    /// Since when the present life of a container is seen, by table of pods,
+    /// pod and container.
+    lives: BTreeMap<(usize, String, String), (String, Instant)>,
 }
 
 /// How one item stands.
@@ -231,6 +236,9 @@ impl Board {
         }
         self.tables[index].error = None;
         self.stand(now);
+        if self.tables[index].kind.resource.kind == "Pod" {
+            self.live(index, now);
+        }
     }
 
     fn put(&mut self, index: usize, object: Value) {
@@ -264,9 +272,12 @@ impl Board {
     /// How everything stands at `now`.
     pub(crate) fn judge(&self, now: Instant) -> Judged {
         let items = self.items.iter().enumerate().map(|(index, item)| {
-            let readiness = self.readiness(item);
-            let table = &self.tables[item.table];
             let mut wake = item.deadline;
+            let readiness = match self.readiness(item) {
+                Readiness::Ready => self.stays_up(item, now, &mut wake),
+                readiness => readiness,
+            };
+            let table = &self.tables[item.table];
             let mut over = None;
             let troubles =
                 if readiness == Readiness::Ready { Vec::new() } else { self.troubles(item) };
@@ -356,6 +367,21 @@ impl Board {
     /// The pods that an item is about: not those that are going, and not those
     /// of an older template.
     fn pods(&self, item: &Item) -> Vec<&Value> {
+        let mut pods = self.selected(item);
+        if item.group.is_empty() && item.id.kind == "Pod" {
+            return pods;
+        }
+        let object = self.tables[item.table].objects.get(&item.condition.name);
+        let template = object.and_then(|object| object.pointer("/spec/template"));
+        let template = template.unwrap_or(&Value::Null);
+        pods.retain(|pod| {
+            pod.pointer("/metadata/deletionTimestamp").is_none() && !is_outdated(pod, template)
+        });
+        pods
+    }
+
+    /// All pods that an item selects.
+    fn selected(&self, item: &Item) -> Vec<&Value> {
         let Some(table) = item.pods.map(|index| &self.tables[index]) else {
             return Vec::new();
         };
@@ -374,13 +400,7 @@ impl Board {
         } else {
             selector
         };
-        let template = object.pointer("/spec/template").unwrap_or(&Value::Null);
-        let mine = |pod: &&Value| {
-            pod.pointer("/metadata/deletionTimestamp").is_none()
-                && selects(selector, pod)
-                && !is_outdated(pod, template)
-        };
-        table.objects.values().filter(mine).collect()
+        table.objects.values().filter(|pod| selects(selector, pod)).collect()
     }
 }
 

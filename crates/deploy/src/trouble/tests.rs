@@ -15,14 +15,17 @@ fn waiting(reason: &str, message: &str, restarts: i64) -> Value {
 const NOT_FOUND: &str = "failed to pull and unpack image \"ghcr.io/shop/web:1\": failed to resolve \
                          reference \"ghcr.io/shop/web:1\": ghcr.io/shop/web:1: not found";
 
+const REFUSED: &str = "dial tcp 10.0.0.1:5000: connect: connection refused";
+
 #[test]
 fn each_state_has_its_kind_and_its_patience() {
-    let refused = "dial tcp 10.0.0.1:5000: connect: connection refused";
     let table = [
         ("InvalidImageName", "invalid", 0, TroubleKind::ImageName, Patience::Over),
         ("ErrImageNeverPull", "", 0, TroubleKind::ImageName, Patience::Over),
-        ("ErrImagePull", NOT_FOUND, 0, TroubleKind::ImageNotFound, Patience::Unlimited),
-        ("ErrImagePull", refused, 0, TroubleKind::ImagePull, Patience::Unlimited),
+        ("ErrImagePull", NOT_FOUND, 0, TroubleKind::ImageNotFound, Patience::Over),
+        ("ImagePullBackOff", NOT_FOUND, 0, TroubleKind::ImageNotFound, Patience::Over),
+        ("ErrImagePull", REFUSED, 0, TroubleKind::ImagePull, Patience::Unlimited),
+        ("ErrImagePull", "mkfs.erofs not found", 0, TroubleKind::ImagePull, Patience::Unlimited),
         ("CrashLoopBackOff", "back-off 10s", 2, TroubleKind::Crash, Patience::Unlimited),
         ("CrashLoopBackOff", "back-off 40s", 3, TroubleKind::Crash, Patience::Over),
         (
@@ -46,7 +49,7 @@ fn each_state_has_its_kind_and_its_patience() {
 }
 
 #[test]
-fn a_missing_image_is_given_up_at_the_second_failed_pull() {
+fn an_image_that_may_be_there_is_given_up_at_the_third_failed_pull() {
     let mut pulls = Pulls::new();
     let mut before: Option<Value> = None;
     let mut given_up = Vec::new();
@@ -57,21 +60,23 @@ fn a_missing_image_is_given_up_at_the_second_failed_pull() {
         "ImagePullBackOff",
         "ErrImagePull",
         "ImagePullBackOff",
+        "ErrImagePull",
+        "ImagePullBackOff",
     ];
     for reason in reasons {
-        let pod = waiting(reason, NOT_FOUND, 0);
+        let pod = waiting(reason, REFUSED, 0);
         count_pulls(before.as_ref(), &pod, &mut pulls);
         let over = troubles(&pod).iter().any(|t| patience(t, &pod, &pulls) == Patience::Over);
         given_up.push(over);
         before = Some(pod);
     }
-    assert_eq!(given_up, [false, false, false, false, true, true]);
+    assert_eq!(given_up, [false, false, false, false, false, false, true, true]);
 
     // A watch that begins in the middle has missed the first.
     let mut pulls = Pulls::new();
-    let back_off = waiting("ImagePullBackOff", NOT_FOUND, 0);
+    let back_off = waiting("ImagePullBackOff", REFUSED, 0);
     count_pulls(None, &back_off, &mut pulls);
-    count_pulls(Some(&back_off), &waiting("ErrImagePull", NOT_FOUND, 0), &mut pulls);
+    count_pulls(Some(&back_off), &waiting("ErrImagePull", REFUSED, 0), &mut pulls);
     assert_eq!(pulls["app"], 2);
 }
 

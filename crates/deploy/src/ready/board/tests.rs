@@ -105,6 +105,67 @@ fn pod(name: &str, app: &str, image: &str, waiting: &str) -> Value {
     })
 }
 
+/// A pod of `web` whose container runs, in its life number `restarts`.
+fn up(name: &str, restarts: u32, probe: bool) -> Value {
+    let mut pod = pod(name, "web", "web:2", "");
+    pod["status"]["containerStatuses"][0]["restartCount"] = restarts.into();
+    pod["status"]["containerStatuses"][0]["state"] = json!({ "running": {} });
+    if probe {
+        pod["spec"]["containers"][0]["readinessProbe"] = json!({ "httpGet": {} });
+    }
+    pod
+}
+
+#[test]
+fn what_nothing_vouches_for_has_to_stay_up_for_a_while() {
+    let mut watching = Watching::new(deployment(), "web", Wanted::condition("Available"));
+    let available = |status: &str| {
+        let mut web = web(1);
+        web["status"]["conditions"] = json!([{ "type": "Available", "status": status }]);
+        web
+    };
+    watching.listed("deployments", &[available("True")]);
+    assert_eq!(watching.shows(0), "open until 120: its pods are not known yet");
+    watching.listed("pods", &[]);
+    assert_eq!(watching.shows(0), "open until 120: 0 of 1 pods are there");
+    watching.event("pods", 1, Event::Apply(parse(&up("web-1", 0, false))));
+    let settling = "open until 3: pod web-1: container app has run for less than 2 s";
+    assert_eq!(watching.shows(1), settling);
+    // What else is said of it does not begin its life again.
+    watching.event("pods", 2, Event::Apply(parse(&up("web-1", 0, false))));
+    assert_eq!(watching.shows(2), settling);
+    assert_eq!(watching.shows(3), "ready");
+
+    // It dies, and its Deployment says that it is available all the same.
+    let mut ended = up("web-1", 0, false);
+    ended["status"]["containerStatuses"][0]["state"] =
+        json!({ "terminated": { "exitCode": 1, "reason": "Error" } });
+    watching.event("pods", 4, Event::Apply(parse(&ended)));
+    let expected = "open until 120: pod web-1: container app ended: exit code 1 (Error)";
+    assert_eq!(watching.shows(4), expected);
+    let mut again = up("web-1", 1, false);
+    again["status"]["containerStatuses"][0]["lastState"] = json!({ "terminated": {
+        "exitCode": 1, "startedAt": "2026-11-24T10:00:00Z", "finishedAt": "2026-11-24T10:00:04Z",
+    }});
+    watching.event("pods", 5, Event::Apply(parse(&again)));
+    let expected = "open until 15: pod web-1: container app has run for less than 10 s";
+    assert_eq!(watching.shows(14), expected);
+    let mut looping = again.clone();
+    looping["status"]["containerStatuses"][0]["restartCount"] = 3.into();
+    looping["status"]["containerStatuses"][0]["state"] =
+        json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+    watching.event("pods", 14, Event::Apply(parse(&looping)));
+    assert_eq!(watching.shows(14), "never: pod web-1: container app does not run, Crash");
+    watching.event("pods", 15, Event::Apply(parse(&again)));
+    assert_eq!(watching.shows(25), "ready");
+
+    // Who waits for something that is not there, waits for just that.
+    let mut watching = Watching::new(deployment(), "web", Wanted::condition("Available=False"));
+    watching.listed("deployments", &[available("False")]);
+    watching.listed("pods", &[]);
+    assert_eq!(watching.shows(1), "ready");
+}
+
 #[test]
 fn a_deployment_is_watched_with_its_pods_until_it_is_available() {
     let mut watching = Watching::new(deployment(), "web", Wanted::Ready);
@@ -116,6 +177,7 @@ fn a_deployment_is_watched_with_its_pods_until_it_is_available() {
     watching.event("deployments", 1, Event::Apply(parse(&web(0))));
     assert_eq!(watching.shows(1), "open until 120: 0 of 1 replicas are available");
     assert_eq!(watching.shows(120), "never: 0 of 1 replicas are available");
+    watching.event("pods", 2, Event::Apply(parse(&up("web-1", 0, true))));
     watching.event("deployments", 2, Event::Apply(parse(&web(1))));
     assert_eq!(watching.shows(2), "ready");
     watching.event("deployments", 3, Event::Delete(parse(&web(1))));
@@ -126,7 +188,7 @@ fn a_deployment_is_watched_with_its_pods_until_it_is_available() {
 fn what_a_new_list_does_not_have_is_gone() {
     let mut watching = Watching::new(deployment(), "web", Wanted::Ready);
     watching.listed("deployments", &[web(1)]);
-    watching.listed("pods", &[]);
+    watching.listed("pods", &[up("web-1", 0, true)]);
     assert_eq!(watching.shows(1), "ready");
     watching.listed("deployments", &[]);
     assert_eq!(watching.shows(1), "open until 120: it does not exist");
@@ -150,9 +212,9 @@ fn a_pod_that_cannot_run_ends_the_wait_for_its_owner_only() {
     let broken = parse(&pod("web-1", "web", "web:2", "CrashLoopBackOff"));
     watching.event("pods", 2, Event::Apply(broken.clone()));
     assert_eq!(watching.shows(2), "never: 0 of 1 replicas are available, Crash");
-    // What is wrong with a pod of something that is ready does not matter.
+    // That its Deployment thinks better of it changes nothing.
     watching.event("deployments", 3, Event::Apply(parse(&web(1))));
-    assert_eq!(watching.shows(3), "ready");
+    assert_eq!(watching.shows(3), "never: pod web-1: container app does not run, Crash");
     watching.event("deployments", 4, Event::Apply(parse(&web(0))));
     watching.event("pods", 4, Event::Delete(broken));
     assert_eq!(watching.shows(4), "open until 120: 0 of 1 replicas are available");
@@ -242,7 +304,7 @@ fn a_service_is_ready_with_an_endpoint_of_its_own() {
 fn a_watch_that_breaks_is_pending_with_its_reason_and_recovers() {
     let mut watching = Watching::new(deployment(), "web", Wanted::Ready);
     watching.listed("deployments", &[web(1)]);
-    watching.listed("pods", &[]);
+    watching.listed("pods", &[up("web-1", 0, true)]);
     let index = watching.index("deployments");
     let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     let error = watcher::Error::WatchFailed(kube::Error::Service(Box::new(refused)));
