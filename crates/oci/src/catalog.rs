@@ -201,6 +201,16 @@ impl Catalog {
         self.names().misses.iter().cloned().collect()
     }
 
+    /// The name that stands for an image and is most like `name`, if any is
+    /// near enough to be what was meant.
+    #[must_use]
+    pub fn nearest(&self, name: &str) -> Option<String> {
+        let names = self.names();
+        let distance = |known: &String| (strsim::osa_distance(known, name), known.clone());
+        let (distance, known) = names.repositories.keys().map(distance).min()?;
+        (distance <= name.len() / 4).then_some(known)
+    }
+
     /// All names in full that stand for an image.
     #[must_use]
     pub fn known(&self) -> Vec<String> {

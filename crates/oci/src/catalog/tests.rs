@@ -82,3 +82,15 @@ async fn waiting_ends_and_what_is_not_known_is_remembered() {
     let miss = Miss { name: "docker.io/library/redis".into(), reference: "7".into() };
     assert_eq!(catalog.misses(), [miss]);
 }
+
+#[test]
+fn a_name_that_was_meant_is_found() {
+    let catalog = Catalog::new();
+    assert_eq!(catalog.nearest("ghcr.io/example/shop"), None);
+    catalog.declare("shop", &["ghcr.io/example/shop:1".to_owned()]);
+    catalog.declare("db", &["ghcr.io/example/db".to_owned()]);
+    let near = |name| catalog.nearest(name);
+    assert_eq!(near("ghcr.io/example/shopp").as_deref(), Some("ghcr.io/example/shop"));
+    assert_eq!(near("gcr.io/exmaple/shop").as_deref(), Some("ghcr.io/example/shop"));
+    assert_eq!(near("docker.io/library/postgres"), None);
+}
