@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use events::{events as events_of, failures_of};
+use events::{events, failures_of};
 use insta::assert_snapshot;
 use nix::sys::signal::Signal;
 use owned::process;
@@ -144,9 +144,21 @@ fn what_does_not_get_there_is_told_with_its_reason() {
     assert!(told.starts_with("deploy.image_not_found: Deployment default/web cannot"), "{told}");
     assert!(told.contains("registry.example/shopp:2: not found"), "{told}");
     assert!(told.contains("needs its name in `replaces`"), "{told}");
+    let near = "nothing builds `registry.example/shopp`; `registry.example/shop` is built";
+    assert!(told.contains(near), "{told}");
     let told = failures(&project, "crash");
     assert!(told.starts_with("deploy.crash_loop: Deployment default/crash cannot"), "{told}");
     assert!(told.contains("| cannot reach the database\n"), "{told}");
+    // Nothing says when it works, and its Deployment is available for a moment.
+    let told = failures(&project, "fade");
+    assert!(told.starts_with("deploy.crash_loop: Deployment default/fade cannot"), "{told}");
+    assert!(told.contains("| no licence\n"), "{told}");
+    // Once is no failure, and not nothing.
+    let ran = run(&project, &["run", "second", "--format", "json"]);
+    assert_eq!(ran.code, 0, "{}", ran.text());
+    let warnings = events(&ran, "warning");
+    let text = warnings[0]["failure"]["message"].as_str().expect("text");
+    assert!(text.contains("restarted once, at last with exit code 3 (Error)"), "{text}");
 
     let told = failures(&project, "sick");
     assert!(
@@ -211,18 +223,18 @@ fn kill_component(owner: &Child, name: &str) {
 /// nodes that ended well.
 fn course(ran: &Ran) -> (Vec<String>, usize, Vec<String>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let grown = events_of(ran, "plan-grown");
-    let planned = events_of(ran, "planned").into_iter().chain(grown.clone());
+    let grown = events(ran, "plan-grown");
+    let planned = events(ran, "planned").into_iter().chain(grown.clone());
     let names: Vec<String> = planned
         .flat_map(|event| event["nodes"].as_array().cloned().unwrap_or_default())
         .map(|node| text(&node["name"]))
         .collect();
-    let finished = events_of(ran, "node-finished").into_iter();
+    let finished = events(ran, "node-finished").into_iter();
     let done = finished.filter(|event| event["outcome"]["outcome"] == "done").map(|event| {
         let node = event["node"].as_u64().and_then(|node| usize::try_from(node).ok());
         names[node.expect("a place")].clone()
     });
-    let tests = events_of(ran, "test-finished");
+    let tests = events(ran, "test-finished");
     (tests.iter().map(|test| text(&test["outcome"])).collect(), grown.len(), done.collect())
 }
 

@@ -17,6 +17,7 @@ pub mod quantity;
 pub mod run;
 pub mod stage;
 pub mod step;
+pub mod tail;
 pub mod verdict;
 
 #[cfg(test)]

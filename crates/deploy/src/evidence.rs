@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures::{AsyncReadExt as _, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, LogParams};
+use seatrial_core::tail::Tail;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -234,54 +235,10 @@ async fn read_log(
         }
     };
     match timeout_at(limits.deadline, read).await {
-        Ok(Ok(())) => Ok(tail.finish()),
+        Ok(Ok(())) => Ok(tail.bytes()),
         Ok(Err(error)) => Err(error),
         Err(_) if tail.is_empty() => Err("not answered in time".to_owned()),
-        Err(_) => Ok(tail.finish()),
-    }
-}
-
-/// The last bytes of what was pushed, from the beginning of a line.
-struct Tail {
-    bytes: Vec<u8>,
-    limit: usize,
-    cut: bool,
-}
-
-impl Tail {
-    fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), limit, cut: false }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        // Twice the limit is let in, so that moving costs little each time.
-        if self.bytes.len() > 2 * self.limit {
-            self.shorten();
-        }
-    }
-
-    fn shorten(&mut self) {
-        let surplus = self.bytes.len().saturating_sub(self.limit);
-        if surplus > 0 {
-            self.bytes.drain(..surplus);
-            self.cut = true;
-        }
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.shorten();
-        if !self.cut {
-            return self.bytes;
-        }
-        let line = self.bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let mut text = b"(the beginning is left out)\n".to_vec();
-        text.extend_from_slice(&self.bytes[line..]);
-        text
+        Err(_) => Ok(tail.bytes()),
     }
 }
 
@@ -373,27 +330,6 @@ mod tests {
             prop_assert_eq!(parts.len(), 1);
             prop_assert!(matches!(parts[0], std::path::Component::Normal(_)));
             prop_assert!(file.len() <= 201);
-        }
-
-        #[test]
-        fn a_tail_is_the_end_of_the_text_in_whole_lines(
-            lines in proptest::collection::vec("[a-z]{0,8}", 0..40),
-            limit in 1_usize..64,
-            piece in 1_usize..20,
-        ) {
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            let mut tail = Tail::new(limit);
-            for bytes in text.as_bytes().chunks(piece) {
-                tail.push(bytes);
-            }
-            let kept = String::from_utf8(tail.finish()).expect("it is ASCII");
-            if text.len() <= limit {
-                prop_assert_eq!(kept, text);
-            } else {
-                let kept = kept.strip_prefix("(the beginning is left out)\n").expect("it is said");
-                prop_assert!(text.ends_with(kept));
-                prop_assert!(kept.len() <= limit);
-            }
         }
     }
 

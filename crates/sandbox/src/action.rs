@@ -109,8 +109,6 @@ pub struct Outcome {
     pub wall: Duration,
     /// What it used; zero without a control group.
     pub usage: Usage,
-    /// Bytes of output beyond the limit, which were thrown away.
-    pub output_dropped: u64,
 }
 
 /// What the owner says to the process inside, after the specification.

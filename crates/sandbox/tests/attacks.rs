@@ -30,7 +30,7 @@ fn perl(program: &str, mounts: Vec<Mount>, network: Network) -> String {
     };
     let running = Running::start(Path::new(EXE), &spec, None).unwrap();
     let mut text = String::new();
-    let outcome = running.wait(Duration::from_secs(20), 1 << 20, |_, bytes| {
+    let outcome = running.wait(Duration::from_secs(20), |_, bytes| {
         text.push_str(&String::from_utf8_lossy(bytes));
     });
     assert_eq!(outcome.unwrap().status, Status::Code(0), "{text}");

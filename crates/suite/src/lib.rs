@@ -65,7 +65,6 @@ pub mod list;
 pub mod reader;
 pub mod run;
 pub mod select;
-pub mod tail;
 
 mod ginkgo_report;
 mod lines;

@@ -107,19 +107,27 @@ pub fn list(suite: &Suite, program: Program, reports: &str) -> Result<List, Fail
 }
 
 /// Reads the answer to [`List::Ask`]: what the program wrote, how it ended and
-/// the report it left. At most [`LIST_LIMIT`] bytes of `output` count.
+/// the report it left. More than [`LIST_LIMIT`] bytes of `output` are refused.
 ///
 /// # Errors
 /// `suite.not_a_test_program` with the first lines of its output when it is no
 /// such program or cannot list its tests; `suite.focused` when specs are
-/// focused in code; `report.bad_json` when the report is unreadable.
+/// focused in code; `report.bad_json` when the report is unreadable;
+/// `suite.list_too_large`.
 pub fn parse(
     asked: &Invocation,
     output: &[u8],
     exit: &Exit,
     report: Option<&[u8]>,
 ) -> Result<Listing, Failure> {
-    let text = String::from_utf8_lossy(&output[..output.len().min(LIST_LIMIT)]);
+    if output.len() > LIST_LIMIT {
+        // What is missing would be tests that nobody runs.
+        let name = &asked.program.name;
+        let message = format!("`{name}` writes more than {} MiB as its list", LIST_LIMIT >> 20);
+        return Err(Failure::product("suite.list_too_large", message)
+            .hint("a program that is asked for its tests should print nothing else"));
+    }
+    let text = String::from_utf8_lossy(output);
     let refuse = || not_a_test_program(asked, exit, &text);
     let (tests, description) = match asked.adapter {
         Adapter::Go => {

@@ -7,11 +7,9 @@ use seatrial_core::action::Action;
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_protocol::event::{NodeOutcome, Usage};
-use seatrial_store::{ActionLock, ActionResult, Outputs, Recorded, Scope, Store};
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use seatrial_store::{ActionResult, Outputs, Recorded, Scope};
 
-use crate::attempt::{Attempt, micros};
+use crate::attempt::{Attempt, blocking, micros};
 use crate::machine::Machine;
 use crate::serve::Done;
 use crate::{command, image};
@@ -30,10 +28,7 @@ pub(crate) async fn make(
     action: Action<Digest>,
 ) -> Result<Done, Failure> {
     let (machine, attempt) = (machine.clone(), attempt.clone());
-    let work = move || make_blocking(&machine, &attempt, key, action);
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
-        Err(Failure::environment("worker.panicked", format!("an action panicked: {panic}")))
-    })
+    blocking(move || make_blocking(&machine, &attempt, key, action)).await
 }
 
 fn make_blocking(
@@ -51,7 +46,9 @@ fn make_blocking(
         Some(lock) => lock,
         None => {
             attempt.progress("the same is being made by another run", None);
-            let lock = wait_for_lock(store, attempt, key)?;
+            let waits = store.clone();
+            let lock =
+                attempt.until_cancelled(move || Ok(waits.lock_action(key, Scope::Trusted)?))?;
             if let Some(result) = store.lookup(key, Scope::Trusted)? {
                 return Ok(hit(&result));
             }
@@ -78,30 +75,6 @@ fn make_blocking(
     };
     let outcome = NodeOutcome::Done { output: outputs.digest(), hit: false };
     Ok(Done { outcome, usage: made.usage })
-}
-
-/// Waits until nobody else makes the same, or the attempt is cancelled.
-fn wait_for_lock(
-    store: &Arc<Store>,
-    attempt: &Attempt,
-    key: Digest,
-) -> Result<ActionLock, Failure> {
-    // The kernel cannot be told to stop waiting. A thread that waits in vain
-    // holds nobody up and ends with this process, or lets go of what it gets.
-    let (tell, told) = oneshot::channel();
-    let store = store.clone();
-    std::thread::spawn(move || tell.send(store.lock_action(key, Scope::Trusted)));
-    Handle::current().block_on(async {
-        tokio::select! {
-            lock = told => match lock {
-                Ok(lock) => Ok(lock?),
-                Err(_) => Err(Failure::environment("store.lock", "waiting for a lock failed")),
-            },
-            () = attempt.cancel().cancelled() => {
-                Err(Failure::environment("run.cancelled", "the work was stopped"))
-            }
-        }
-    })
 }
 
 fn hit(result: &ActionResult) -> Done {

@@ -8,16 +8,29 @@ use seatrial_core::failure::Failure;
 use seatrial_core::ids::{AttemptId, Epoch, RunId};
 use seatrial_core::name::Name;
 use seatrial_core::step::Step;
+use seatrial_core::tail::Tail;
 use seatrial_protocol::event::{NodeOutcome, Usage};
 use seatrial_protocol::worker::{AttemptEvent, FRAME_LIMIT, FromWorker, encode};
 use seatrial_store::Store;
 use seatrial_store::log::LogKey;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of output that are kept of one stream of an attempt: more than a
-/// command may print, so that there is room to say what was dropped.
-const LOG_CAP: u64 = 65 << 20;
+/// Bytes that are kept of one stream of an attempt: of its beginning, and of its
+/// end, which says most about a failure.
+const LOG_HEAD: u64 = 63 << 20;
+const LOG_TAIL: usize = 1 << 20;
+/// Both, and room to say what is missing between them.
+const LOG_CAP: u64 = LOG_HEAD + (LOG_TAIL as u64) + 4096;
+
+/// The code of the failure of what was stopped because nobody wants it any more.
+pub(crate) const CANCELLED: &str = "run.cancelled";
+
+/// That work was stopped because nobody wants it any more.
+pub(crate) fn cancelled() -> Failure {
+    Failure::environment(CANCELLED, "the work was stopped")
+}
 
 /// What an attempt has of the world besides its order. Cheap to clone.
 #[derive(Clone)]
@@ -66,6 +79,26 @@ impl Attempt {
         &self.inner.cancel
     }
 
+    /// Does work that nobody can stop, as waiting for a lock or a registry, on a
+    /// thread of its own, and does not wait for it once this is cancelled: the
+    /// thread holds nobody up, and ends with its work or this process. Called
+    /// from a thread of the runtime that may block.
+    pub(crate) fn until_cancelled<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (tell, told) = oneshot::channel();
+        std::thread::spawn(move || tell.send(work()));
+        Handle::current().block_on(async {
+            tokio::select! {
+                done = told => done.unwrap_or_else(|_| {
+                    Err(Failure::environment("worker.panicked", "work panicked"))
+                }),
+                () = self.cancel().cancelled() => Err(cancelled()),
+            }
+        })
+    }
+
     /// Says that it is over: the last that is said of it.
     pub(crate) async fn end(&self, outcome: NodeOutcome, usage: Usage) {
         let (attempt, epoch) = (self.inner.id, self.inner.epoch);
@@ -105,7 +138,7 @@ impl Attempt {
 
     /// A log stream of this attempt that bytes can be appended to.
     pub(crate) fn log(&self, stream: Name) -> LogWriter {
-        LogWriter { attempt: self.clone(), stream, offset: 0 }
+        LogWriter { attempt: self.clone(), stream, offset: 0, tail: Tail::new(LOG_TAIL) }
     }
 
     fn frame(&self, event: AttemptEvent) -> Vec<u8> {
@@ -126,17 +159,28 @@ impl Attempt {
     }
 }
 
-/// Appends what a command writes to the log of its attempt.
+/// Appends what a command writes to the log of its attempt: the beginning as it
+/// comes, and the end when it is known, which is when this is dropped.
 pub(crate) struct LogWriter {
     attempt: Attempt,
     stream: Name,
     offset: u64,
+    tail: Tail,
 }
 
 impl LogWriter {
     /// Appends bytes. A log that cannot be written is told once and does not
     /// stop the work it is about.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
+        let room = usize::try_from(LOG_HEAD.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let (head, rest) = bytes.split_at(room.min(bytes.len()));
+        if !head.is_empty() {
+            self.append(head);
+        }
+        self.tail.push(rest);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
         let inner = &self.attempt.inner;
         let key = LogKey { run: inner.run, attempt: inner.id, stream: &self.stream };
         match inner.store.append_log(key, self.offset, bytes, LOG_CAP) {
@@ -146,6 +190,24 @@ impl LogWriter {
             }
         }
     }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        let end = self.tail.bytes();
+        if !end.is_empty() {
+            self.append(&end);
+        }
+    }
+}
+
+/// Does work that blocks on a thread for such work.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
+        Err(Failure::environment("worker.panicked", format!("work panicked: {panic}")))
+    })
 }
 
 /// A name that is written in the program.

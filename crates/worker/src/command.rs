@@ -11,6 +11,7 @@ use seatrial_core::action::CommandAction;
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::pipeline::Command;
+use seatrial_core::tail::Tail;
 use seatrial_protocol::event::Usage;
 use seatrial_sandbox::Error as SandboxError;
 use seatrial_sandbox::action::{
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 mod judge;
 
-pub(crate) use judge::{Tail, judge};
+pub(crate) use judge::{TAIL, judge};
 
 use crate::action::Made;
 use crate::attempt::{Attempt, micros, name};
@@ -36,8 +37,6 @@ use crate::outputs;
 
 /// Bytes of `/tmp`.
 const TMP: u64 = 4 << 30;
-/// Bytes that a command may print; what is beyond is counted and dropped.
-const OUTPUT: u64 = 64 << 20;
 /// Processes and threads of a command.
 const TASKS: u64 = 8192;
 /// Bytes that stay free on the disk of the store: a command that leaves less
@@ -156,7 +155,7 @@ pub(crate) fn make(
         broken: None,
         stop_signal: None,
     };
-    let mut tail = Tail::default();
+    let mut tail = Tail::new(TAIL);
     let mut log = attempt.log(name("output"));
     let deadline = Deadline::at(action.timeout);
     let outcome = run(machine, attempt, &prepared, &deadline, |_, bytes| {
@@ -164,9 +163,6 @@ pub(crate) fn make(
         tail.push(bytes);
     })?;
     judge(attempt, &prepared, &outcome, &tail, "build")?;
-    if outcome.output_dropped > 0 {
-        log.write(format!("\n[{} more bytes were dropped]\n", outcome.output_dropped).as_bytes());
-    }
     outputs::keep(&out, &action.outputs)?;
     let tree = store.put_tree(&out, TreeLimits::default())?;
     Ok(Made { outputs: Outputs::Tree(tree.digest), usage: usage(&outcome) })
@@ -215,7 +211,7 @@ pub(crate) fn run(
     // This thread is busy with the command's output.
     let (over, ended) = oneshot::channel::<()>();
     let watcher = Handle::current().spawn(watch.until(ended));
-    let outcome = running.wait(Duration::MAX, OUTPUT, on_output);
+    let outcome = running.wait(Duration::MAX, on_output);
     drop(over);
     let stopped = Handle::current().block_on(watcher).unwrap_or(None);
     let mut outcome = outcome.map_err(no_end)?;
@@ -322,7 +318,9 @@ fn go_environment(action: &CommandAction<Digest>, env: &mut BTreeMap<String, Str
         ("GOPATH", "/tmp/go"),
         ("GOTOOLCHAIN", "local"),
         ("GOENV", "off"),
-        ("GOTELEMETRY", "off"),
+        // Telemetry is switched off by a file only; this is how the go command
+        // tells its own children not to begin any, with a process that stays.
+        ("GO_TELEMETRY_CHILD", "2"),
     ] {
         env.insert(name.to_owned(), value.to_owned());
     }

@@ -50,11 +50,13 @@ struct Inside {
     resolv_conf: String,
 }
 
-/// Whether the environment's components live.
+/// Whether the environment's components live, and what else is wrong with it.
 #[derive(Default)]
 struct Health {
     broken: CancellationToken,
     cause: OnceLock<Failure>,
+    /// What is not told yet.
+    warnings: Mutex<Vec<Failure>>,
 }
 
 /// Boots an environment.
@@ -91,7 +93,10 @@ pub(crate) async fn boot(
             What::ComponentDied { name, node, status, log_tail } => {
                 health.died(name, node, *status, log_tail);
             }
-            what => attempt.progress(progress_of(what), None),
+            what => {
+                attempt.progress(progress_of(what), None);
+                health.warn(warning_of(what));
+            }
         }
     };
     let environment = Environment::boot(machine.owner(), spec, Arc::new(on_event))
@@ -177,6 +182,11 @@ impl Held {
         self.health.cause.get().cloned()
     }
 
+    /// What is wrong with it without breaking it, since this was asked last.
+    pub(crate) fn take_warnings(&self) -> Vec<Failure> {
+        std::mem::take(&mut self.health.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Lets the registry answer with these images from now on.
     pub(crate) fn answer_with(
         &self,
@@ -198,6 +208,18 @@ impl Held {
     pub(crate) fn missed_images(&self) -> Vec<String> {
         let misses = self.catalog.misses().into_iter();
         misses.map(|miss| format!("{}:{}", miss.name, miss.reference)).collect()
+    }
+
+    /// Says of images that somebody asked for in vain which name is most like
+    /// theirs: most of them are spelt wrong.
+    pub(crate) fn name_misses(&self, mut failure: Failure) -> Failure {
+        for miss in self.catalog.misses() {
+            if let Some(near) = self.catalog.nearest(&miss.name) {
+                let hint = format!("nothing builds `{}`; `{near}` is built", miss.name);
+                failure = failure.hint(hint);
+            }
+        }
+        failure
     }
 
     /// Names of images, and the digest that containers with them must run.
@@ -262,6 +284,10 @@ impl Health {
         let _ = self.cause.set(failure);
         self.broken.cancel();
     }
+
+    fn warn(&self, warning: Option<Failure>) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(warning);
+    }
 }
 
 fn unknown(cluster: &Name) -> Failure {
@@ -283,5 +309,36 @@ fn progress_of(what: &What) -> String {
             format!("NetworkPolicy is not enforced on {node}: {why}")
         }
         What::ComponentDied { name, .. } => format!("{name} ended"),
+    }
+}
+
+/// What a person has to know of an event, because tests may not show it: where
+/// policies are not enforced, one that expects a connection to fail goes red,
+/// and one that expects it to work says nothing.
+fn warning_of(what: &What) -> Option<Failure> {
+    let What::PoliciesNotEnforced { node, why } = what else { return None };
+    let message = format!("NetworkPolicy is not enforced on {node}: {why}");
+    Some(Failure::environment("cluster.policies_not_enforced", message).hint(
+        "it needs a kernel with NFT_QUEUE, or with the NFQUEUE target and iptables: \
+         `seatrial doctor` says what this machine lacks",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_that_are_not_enforced_are_a_warning_that_is_told_once() {
+        let health = Health::default();
+        let what = What::PoliciesNotEnforced { node: "c0n0".to_owned(), why: "no nft".to_owned() };
+        for what in [What::Served, what] {
+            health.warn(warning_of(&what));
+        }
+        let warnings = health.warnings.into_inner().expect("no panic");
+        let said: Vec<_> = warnings.iter().map(|w| format!("{}: {}", w.code, w.message)).collect();
+        let expected =
+            "cluster.policies_not_enforced: NetworkPolicy is not enforced on c0n0: no nft";
+        assert_eq!(said, [expected]);
     }
 }

@@ -12,7 +12,7 @@ use seatrial_protocol::worker::AttemptEvent;
 use seatrial_store::TreeLimits;
 use tokio::time::Instant;
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, blocking};
 use crate::environment::Held;
 use crate::machine::Machine;
 use crate::serve::Done;
@@ -62,14 +62,12 @@ pub(crate) async fn collect(
         let _ = std::fs::write(directory.join("components").join(format!("{name}.log")), text);
     }
     let store = machine.store().clone();
-    let tree = tokio::task::spawn_blocking(move || {
-        let tree = store.put_tree(&directory, TreeLimits::default());
+    let tree = blocking(move || {
+        let tree = store.put_tree(&directory, TreeLimits::default())?;
         drop(staging);
-        tree
+        Ok(tree)
     });
-    let tree = tree.await.map_err(|panic| {
-        Failure::environment("worker.panicked", format!("keeping evidence panicked: {panic}"))
-    })??;
+    let tree = tree.await?;
     let summary = summary.join("\n");
     attempt.event(AttemptEvent::Evidence { tree: tree.digest, summary }).await;
     Ok(Done::well(Usage::default()))

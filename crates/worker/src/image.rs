@@ -19,13 +19,17 @@ pub(crate) fn make(
     action: &ImageAction<Digest>,
 ) -> Result<Made, Failure> {
     let store = machine.store();
-    let platform = &machine.hello().platform.name;
+    let platform = &machine.platform().name;
     let began = Instant::now();
     if let ImageBase::Registry { name, digest } = &action.base
         && !store.has_blob(*digest)
     {
         attempt.progress(format!("pulling {name}"), None);
-        seatrial_oci::pull(store, Pull { name, digest: *digest, platform })?;
+        let (store, name, digest) = (store.clone(), name.clone(), *digest);
+        let platform = platform.clone();
+        attempt.until_cancelled(move || {
+            Ok(seatrial_oci::pull(&store, Pull { name: &name, digest, platform: &platform })?)
+        })?;
     }
     let image = seatrial_oci::assemble(store, action, platform)?;
     // It is hashing and copying on this thread: its time is its core time.

@@ -11,16 +11,18 @@ use seatrial_core::name::Name;
 use seatrial_core::pipeline::{Command, Ready};
 use seatrial_core::stage::{Install, StepAction};
 use seatrial_core::step::Step;
+use seatrial_core::tail::Tail;
 use seatrial_deploy::{
     ApplyOptions, Found, ManifestError, Mismatch, Object, Progress, Readiness, ReadyCondition,
     ReadyState, Source, Wanted, check_images, image_ids,
 };
 use seatrial_protocol::event::Usage;
+use seatrial_protocol::worker::AttemptEvent;
 use seatrial_sandbox::action::{Network, Stream};
 use seatrial_sandbox::root::Mount;
 
-use crate::attempt::{Attempt, name};
-use crate::command::{self, Deadline, Prepared, Tail, bind, judge, usage};
+use crate::attempt::{Attempt, blocking, name};
+use crate::command::{self, Deadline, Prepared, TAIL, bind, judge, usage};
 use crate::environment::Held;
 use crate::machine::Machine;
 use crate::serve::Done;
@@ -32,6 +34,16 @@ const RENDER: Duration = Duration::from_secs(60);
 
 /// Carries out an installation.
 pub(crate) async fn run(
+    machine: &Arc<Machine>,
+    attempt: &Attempt,
+    held: &Held,
+    order: Install<Digest>,
+) -> Result<Done, Failure> {
+    let done = install(machine, attempt, held, order).await;
+    done.map_err(|failure| held.name_misses(failure))
+}
+
+async fn install(
     machine: &Arc<Machine>,
     attempt: &Attempt,
     held: &Held,
@@ -64,6 +76,11 @@ pub(crate) async fn run(
     let began = Instant::now();
     wait_ready(attempt, held, &install.ready, &applied, deadline).await?;
     attempt.span(Step::TestSetup, "ready", began, Instant::now()).await;
+    for cluster in held.clusters() {
+        if let Some(warning) = seatrial_deploy::restarts(cluster).await? {
+            attempt.event(AttemptEvent::Warning(warning)).await;
+        }
+    }
     prove_images(held).await?;
     Ok(Done::well(used))
 }
@@ -129,17 +146,21 @@ async fn render(
     };
     let (machine, attempt) = (machine.clone(), attempt.clone());
     let work = move || {
-        let (mut rendered, mut tail) = (Vec::new(), Tail::default());
+        let (mut rendered, mut tail) = (Vec::new(), Tail::new(TAIL));
         let deadline = Deadline::at(RENDER);
         let outcome =
             command::run(&machine, &attempt, &prepared, &deadline, |stream, bytes| match stream {
                 Stream::Stdout => {
-                    let room = RENDERED.saturating_sub(rendered.len());
+                    let room = (RENDERED + 1).saturating_sub(rendered.len());
                     rendered.extend_from_slice(&bytes[..bytes.len().min(room)]);
                 }
                 Stream::Stderr => tail.push(bytes),
             })?;
         judge(&attempt, &prepared, &outcome, &tail, "kustomize")?;
+        if rendered.len() > RENDERED {
+            let message = format!("it renders to more than {} MiB", RENDERED >> 20);
+            return Err(Failure::product("kustomize.too_large", message));
+        }
         String::from_utf8(rendered).map_err(|_| {
             Failure::product("kustomize.failed", "what the kustomization renders is not UTF-8")
         })
@@ -193,7 +214,7 @@ async fn run_step(
     let (machine, attempt) = (machine.clone(), attempt.clone());
     let work = move || {
         let mut log = attempt.log(name("output"));
-        let mut tail = Tail::default();
+        let mut tail = Tail::new(TAIL);
         let deadline = Deadline::at(prepared.timeout);
         let outcome = command::run(&machine, &attempt, &prepared, &deadline, |_, bytes| {
             log.write(bytes);
@@ -261,12 +282,4 @@ fn tell_ready(attempt: &Attempt, states: &[ReadyState]) {
     let text =
         first.map_or_else(|| "ready".to_owned(), |state| format!("waiting for {}", state.object));
     attempt.progress(text, Some((done as u64, states.len() as u64)));
-}
-
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
-        Err(Failure::environment("worker.panicked", format!("work panicked: {panic}")))
-    })
 }

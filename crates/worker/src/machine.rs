@@ -113,6 +113,14 @@ impl Machine {
         }
     }
 
+    pub(crate) fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    pub(crate) fn cores(&self) -> u32 {
+        self.cores
+    }
+
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.settings.store
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use seatrial_core::failure::Failure;
+use seatrial_core::failure::{Failure, Fault};
 use seatrial_core::ids::AttemptId;
 use seatrial_core::stage::Stage;
 use seatrial_protocol::event::{NodeOutcome, Usage};
@@ -126,11 +126,13 @@ impl Done {
         Self { outcome: NodeOutcome::Done { output: None, hit: false }, usage }
     }
 
-    /// The result of an attempt whose work ended with `result`: a failure of
-    /// one that was being cancelled is the cancelling's doing.
+    /// The result of an attempt whose work ended with `result`. What fails while
+    /// it is being cancelled is the cancelling's doing, but for what the product
+    /// or the pipeline had done by then.
     pub(crate) fn of(attempt: &Attempt, result: Result<Self, Failure>) -> Self {
         result.unwrap_or_else(|failure| {
-            let outcome = match attempt.cancel().is_cancelled() {
+            let proven = failure.fault != Fault::Environment;
+            let outcome = match attempt.cancel().is_cancelled() && !proven {
                 true => NodeOutcome::Cancelled,
                 false => NodeOutcome::Failed { failure },
             };

@@ -8,8 +8,9 @@ use seatrial_core::failure::Failure;
 use seatrial_core::ids::SessionId;
 use seatrial_core::stage::Stage;
 use seatrial_protocol::event::Usage;
+use seatrial_protocol::worker::AttemptEvent;
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, cancelled};
 use crate::environment::{self, Held};
 use crate::machine::Machine;
 use crate::serve::Done;
@@ -50,8 +51,27 @@ impl Sessions {
     }
 }
 
-/// Carries out one stage of a session.
+/// Carries out one stage of a session, and tells what the environment warns of.
 pub(crate) async fn carry_out(
+    machine: &Arc<Machine>,
+    sessions: &Sessions,
+    attempt: &Attempt,
+    id: SessionId,
+    stage: Stage<Digest>,
+    keep: bool,
+) -> Result<Done, Failure> {
+    // Booting makes it, dropping takes it away.
+    let before = sessions.get(id);
+    let done = carry_out_stage(machine, sessions, attempt, id, stage, keep).await;
+    if let Ok(held) = before.or_else(|_| sessions.get(id)) {
+        for warning in held.take_warnings() {
+            attempt.event(AttemptEvent::Warning(warning)).await;
+        }
+    }
+    done
+}
+
+async fn carry_out_stage(
     machine: &Arc<Machine>,
     sessions: &Sessions,
     attempt: &Attempt,
@@ -64,7 +84,7 @@ pub(crate) async fn carry_out(
             let booting = environment::boot(machine, attempt, &boot);
             let held = tokio::select! {
                 held = booting => held?,
-                () = attempt.cancel().cancelled() => return Err(stopped()),
+                () = attempt.cancel().cancelled() => return Err(cancelled()),
             };
             let usage = held.usage();
             sessions.insert(id, Arc::new(held));
@@ -120,13 +140,9 @@ async fn guarded<T>(
             Some(failure) if result.is_err() => Err(failure),
             _ => result,
         },
-        () = attempt.cancel().cancelled() => Err(stopped()),
+        () = attempt.cancel().cancelled() => Err(cancelled()),
         failure = held.until_broken() => Err(failure),
     }
-}
-
-fn stopped() -> Failure {
-    Failure::environment("run.cancelled", "the work was stopped")
 }
 
 /// What an environment used since `before`, and what was used beside it.

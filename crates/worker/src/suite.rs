@@ -19,6 +19,7 @@ use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::pipeline::{Adapter, Isolation};
 use seatrial_core::stage::SuiteStage;
+use seatrial_core::tail::Tail;
 use seatrial_protocol::event::Usage;
 use seatrial_protocol::test::{TestEvent, TestOutcome};
 use seatrial_protocol::worker::{AttemptEvent, FRAME_LIMIT};
@@ -26,10 +27,9 @@ use seatrial_sandbox::action::Network;
 use seatrial_store::Content;
 use seatrial_suite::list::{self, List, Listing};
 use seatrial_suite::reader::Reader;
-use seatrial_suite::tail::Tail;
 use seatrial_suite::{Exit, Invocation, Program, run as invocations, select};
 
-use crate::attempt::{Attempt, LogWriter, name};
+use crate::attempt::{Attempt, LogWriter, blocking, cancelled, name};
 use crate::command::{Deadline, create_owned};
 use crate::machine::Machine;
 use crate::outputs::matcher;
@@ -67,10 +67,7 @@ pub(crate) async fn run(
     stage: SuiteStage<Digest>,
 ) -> Result<Done, Failure> {
     let (machine, attempt) = (machine.clone(), attempt.clone());
-    let work = move || Suite::new(&machine, &attempt, target, &stage)?.run();
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
-        Err(Failure::environment("worker.panicked", format!("a suite panicked: {panic}")))
-    })
+    blocking(move || Suite::new(&machine, &attempt, target, &stage)?.run()).await
 }
 
 struct Suite<'a> {
@@ -188,9 +185,13 @@ impl<'a> Suite<'a> {
                 let mut output = Vec::new();
                 let deadline = Deadline::at(ask.timeout);
                 let ran = self.start(&ask, &on_host, &deadline, |_, bytes| {
-                    let room = list::LIST_LIMIT.saturating_sub(output.len());
+                    // One byte more: what is too long is refused, not cut.
+                    let room = (list::LIST_LIMIT + 1).saturating_sub(output.len());
                     output.extend_from_slice(&bytes[..bytes.len().min(room)]);
                 })?;
+                if ran.exit == Exit::Stopped(TestOutcome::Cancelled) {
+                    return Err(cancelled());
+                }
                 list::parse(&ask, &output, &ran.exit, ran.report.as_deref())
             }
         }
@@ -257,7 +258,7 @@ impl<'a> Suite<'a> {
                     outputs
                         .entry((program, test))
                         .or_insert_with(|| Tail::new(EXCERPT))
-                        .push(&text);
+                        .push(text.as_bytes());
                     continue;
                 }
                 TestEvent::Started { program, test } => AttemptEvent::TestStarted { program, test },
@@ -267,7 +268,7 @@ impl<'a> Suite<'a> {
                     unwell |= !well;
                     let output = match well {
                         true => None,
-                        false => output.filter(|tail| !tail.is_empty()).map(Tail::finish),
+                        false => output.filter(|tail| !tail.is_empty()).map(|tail| tail.text()),
                     };
                     AttemptEvent::TestFinished {
                         program,
@@ -295,7 +296,7 @@ impl<'a> Suite<'a> {
 
     fn parallel(&self) -> u32 {
         match self.stage.suite.isolation {
-            Isolation::Shared => self.machine.hello().cores,
+            Isolation::Shared => self.machine.cores(),
             Isolation::Serial | Isolation::Fresh => 1,
         }
     }

@@ -16,6 +16,7 @@ use seatrial_core::stage::{Stage, SuiteStage};
 use seatrial_protocol::event::NodeOutcome;
 use seatrial_protocol::test::TestOutcome;
 use seatrial_protocol::worker::{AttemptEvent, FromWorker, Offer, Order, ToWorker, decode, encode};
+use seatrial_store::log::LogKey;
 use seatrial_store::{Scope, Store, TreeLimits};
 use seatrial_worker::{Connection, Held, Machine, Settings, Tools, serve};
 use tokio::sync::mpsc;
@@ -188,6 +189,43 @@ async fn a_text_file_is_no_test_program() {
         failure.message,
         "`README.test` could not be started: Permission denied (os error 13)"
     );
+    case.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_file_that_is_executable_is_not_given_to_a_shell() {
+    for adapter in [Adapter::Go, Adapter::Exec] {
+        let mut case = Case::new();
+        let tree = case.tree(&[("notes.test", "exit 0\n", 0o755)]);
+        let suite = Suite { adapter, files: vec!["*.test".to_owned()], run: None, ..suite("") };
+        case.offer_suite(tree, suite);
+        let failure = failure(case.outcome().await);
+        assert_eq!(failure.code, "suite.not_a_test_program");
+        let expected = "`notes.test` is not a program (Exec format error (os error 8))";
+        assert_eq!(failure.message, expected);
+        case.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_much_output_both_ends_are_kept() {
+    let mut case = Case::new();
+    let tree = case.tree(&[]);
+    let script =
+        "echo begins; head -c 70000000 /dev/zero | tr '\\0' '\\n'; echo why it failed; exit 3";
+    case.offer_suite(tree, suite(script));
+    case.outcome().await;
+    let tests = case.tests();
+    assert_eq!(tests[0].1, TestOutcome::Failed);
+    assert!(tests[0].2.ends_with("why it failed\n"), "what comes late is read");
+    let run = RunId::from_uuid(Uuid::from_u128(2));
+    let stream = "output".parse().expect("a name");
+    let key = LogKey { run, attempt: attempt(), stream: &stream };
+    let log = std::fs::read_to_string(case.store.log_path(key)).expect("a log");
+    assert!(log.len() < 65 << 20, "{} bytes", log.len());
+    assert!(log.starts_with("begins\n") && log.ends_with("\nwhy it failed\n"));
+    let dropped = 70_000_000 + "begins\nwhy it failed\n".len() - (64 << 20);
+    assert!(log.contains(&format!("[{} bytes before this are not kept]\n", dropped + 1)));
     case.end().await;
 }
 

@@ -18,6 +18,8 @@ int main(int argc, char **argv) {
   char *what = argc > 1 ? argv[1] : "serve", request[4096];
   setvbuf(stdout, NULL, _IONBF, 0);
   if (!strcmp(what, "once")) { puts("migrated"); return 0; }
+  if (!strcmp(what, "fade")) { puts("starting"); sleep(1); puts("no licence"); return 1; }
+  if (!strcmp(what, "second") && access("/data/visits", F_OK)) { fopen("/data/visits", "w"); return 3; }
   if (!strcmp(what, "crash")) { puts("starting"); puts("cannot reach the database"); return 1; }
   FILE *visits = fopen("/data/visits", "a");
   if (visits) { fputs("started\n", visits); fclose(visits); }
@@ -54,6 +56,8 @@ environments:
   invalid: { install: [{ apply: bad/invalid.yaml }] }
   no-image: { install: [{ apply: bad/image.yaml }] }
   crash: { install: [{ apply: bad/crash.yaml }] }
+  fade: { install: [{ apply: bad/fade.yaml }] }
+  second: { install: [{ apply: bad/second.yaml }] }
   sick:
     install: [{ apply: bad/sick.yaml }]
     ready: [{ for: deployment/sick, namespace: default, condition: Available, within: 6s }]
@@ -82,6 +86,8 @@ suites:
   invalid: { adapter: exec, environments: [invalid], run: "true" }
   no-image: { adapter: exec, environments: [no-image], run: "true" }
   crash: { adapter: exec, environments: [crash], run: "true" }
+  fade: { adapter: exec, environments: [fade], run: "true" }
+  second: { adapter: exec, environments: [second], run: "true" }
   sick: { adapter: exec, environments: [sick], run: "true" }
   step: { adapter: exec, environments: [step], run: "true" }
 "#;
@@ -197,6 +203,19 @@ pub(crate) fn shop() -> Project {
         ("bad/invalid.yaml", &deployment("Shop", image)),
         ("bad/image.yaml", &deployment("web", "image: 'registry.example/shopp:2'")),
         ("bad/crash.yaml", &deployment("crash", &format!("{image}, args: [crash], {probe}"))),
+        ("bad/fade.yaml", &deployment("fade", &format!("{image}, args: [fade]"))),
+        (
+            "bad/second.yaml",
+            &format!(
+                "{}      volumes: [{{ name: data, emptyDir: {{}} }}]\n",
+                deployment(
+                    "second",
+                    &format!(
+                        "{image}, args: [second], volumeMounts: [{{ name: data, mountPath: /data }}]"
+                    )
+                )
+            ),
+        ),
         ("bad/sick.yaml", &deployment("sick", &format!("{image}, args: [sick], {probe}"))),
     ])
 }

@@ -127,18 +127,17 @@ impl Running {
     }
 
     /// Waits until the command and all it started have ended; ends them after
-    /// `timeout`. Gives output as it comes to `on_output`, at most `limit` bytes.
+    /// `timeout`. Gives output as it comes to `on_output`, which may be without end.
     ///
     /// # Errors
     /// When the sandbox could not be set up, or the program cannot be started.
     pub fn wait(
         mut self,
         timeout: Duration,
-        limit: u64,
         mut on_output: impl FnMut(Stream, &[u8]),
     ) -> Result<Outcome, Error> {
         let deadline = self.started.checked_add(timeout);
-        let mut output = Output { left: limit, dropped: 0, on_output: &mut on_output };
+        let mut output = Output { on_output: &mut on_output };
         let mut open = [true, true];
         let mut report = Ok(None);
         let mut timed_out = false;
@@ -182,7 +181,6 @@ impl Running {
                 };
             }
         }
-        let output_dropped = output.dropped;
         let stopped = self.stopper.asked.load(Ordering::SeqCst);
         let usage = self.cgroup.as_ref().map(Cgroup::usage).unwrap_or_default();
         if let Some(cgroup) = self.cgroup.take() {
@@ -194,7 +192,7 @@ impl Running {
             None if killed => (Status::Signal(libc::SIGKILL), Vec::new()),
             None => return Err(Error::Gone("a command ran")),
         };
-        Ok(Outcome { status, timed_out, stopped, left_behind, wall, usage, output_dropped })
+        Ok(Outcome { status, timed_out, stopped, left_behind, wall, usage })
     }
 
     /// Which of the control socket and the open outputs have something to read.
@@ -244,8 +242,6 @@ impl Drop for Running {
 }
 
 struct Output<'a> {
-    left: u64,
-    dropped: u64,
     on_output: &'a mut dyn FnMut(Stream, &[u8]),
 }
 
@@ -258,12 +254,7 @@ impl Output<'_> {
             Ok(count) => count,
             Err(error) => return error.kind() == io::ErrorKind::Interrupted,
         };
-        let kept = usize::try_from(self.left).map_or(count, |left| left.min(count));
-        self.left -= kept as u64;
-        self.dropped += (count - kept) as u64;
-        if kept > 0 {
-            (self.on_output)(stream, &buffer[..kept]);
-        }
+        (self.on_output)(stream, &buffer[..count]);
         true
     }
 }

@@ -5,9 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use seatrial_core::failure::Failure;
+use seatrial_core::tail::Tail;
 use seatrial_protocol::test::{TestEvent, TestOutcome};
-
-use crate::tail::Tail;
 
 /// Bytes of test names that are remembered. A program that invents more is
 /// not listened to: what it says of others is taken as plain output.
@@ -152,7 +151,7 @@ impl Board {
     /// Something was written, by a test or outside of any.
     pub(crate) fn output(&mut self, test: Option<&str>, text: &str) {
         if test.is_none() {
-            self.outside.push(text);
+            self.outside.push(text.as_bytes());
         }
         if let Some(TestEvent::Output { test: last, text: so_far, .. }) = self.events.last_mut()
             && last.as_deref() == test
@@ -292,7 +291,7 @@ impl Board {
 
     /// The end of what was written outside of tests.
     pub(crate) fn outside(&self) -> String {
-        self.outside.clone().finish()
+        self.outside.text()
     }
 
     fn set_paused(&mut self, at: Duration, test: &str, pause: bool) -> bool {

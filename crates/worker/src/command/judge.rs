@@ -5,11 +5,15 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use seatrial_core::failure::Failure;
 use seatrial_core::quantity::{show_duration, show_size};
+use seatrial_core::tail::Tail;
 use seatrial_protocol::worker::AttemptEvent;
 use seatrial_sandbox::action::{Outcome, Status};
 
 use super::Prepared;
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, cancelled};
+
+/// Bytes of the end of what a command printed that go with its failure.
+pub(crate) const TAIL: usize = 8 << 10;
 
 /// What the end of a command means: nothing, or a failure. `what` begins the
 /// code of a failure.
@@ -20,8 +24,9 @@ pub(crate) fn judge(
     tail: &Tail,
     what: &str,
 ) -> Result<(), Failure> {
-    if attempt.cancel().is_cancelled() {
-        return Err(Failure::environment("run.cancelled", "the command was stopped"));
+    // One that had ended before anybody could stop it ended by itself.
+    if outcome.stopped && attempt.cancel().is_cancelled() {
+        return Err(cancelled());
     }
     let limits = (prepared.timeout, prepared.memory);
     match fault(outcome, limits, tail, what) {
@@ -48,7 +53,15 @@ fn fault(
     };
     if outcome.timed_out {
         let message = format!("it took longer than {}", show_duration(time));
-        return Some(failure("timed_out", message).hint("give it a longer `timeout:`"));
+        let failure = failure("timed_out", message);
+        return Some(match what {
+            // Its time is not the pipeline's to say.
+            "kustomize" => failure.hint(
+                "a kustomization is rendered without network: make remote bases and charts \
+                 part of the project",
+            ),
+            _ => failure.hint("give it a longer `timeout:`"),
+        });
     }
     if outcome.usage.oom_kills > 0 {
         return Some(match memory {
@@ -91,29 +104,6 @@ fn left_behind(outcome: &Outcome, what: &str) -> Option<Failure> {
     (!names.is_empty()).then_some(warning)
 }
 
-/// The end of what a command printed, for its failure.
-#[derive(Default)]
-pub(crate) struct Tail {
-    bytes: Vec<u8>,
-}
-
-impl Tail {
-    const KEEP: usize = 8 << 10;
-
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(&bytes[bytes.len().saturating_sub(Self::KEEP)..]);
-        // Twice the size before it is cut: copying is then paid once a page.
-        if self.bytes.len() > 2 * Self::KEEP {
-            self.bytes.drain(..self.bytes.len() - Self::KEEP);
-        }
-    }
-
-    pub(crate) fn text(&self) -> String {
-        let start = self.bytes.len().saturating_sub(Self::KEEP);
-        String::from_utf8_lossy(&self.bytes[start..]).into_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use seatrial_sandbox::cgroup::Usage;
@@ -128,12 +118,11 @@ mod tests {
             left_behind: Vec::new(),
             wall: Duration::from_secs(1),
             usage: Usage::default(),
-            output_dropped: 0,
         }
     }
 
     fn said(outcome: &Outcome, memory: Option<u64>, printed: &str) -> String {
-        let mut tail = Tail::default();
+        let mut tail = Tail::new(TAIL);
         tail.push(printed.as_bytes());
         match fault(outcome, (Duration::from_secs(90), memory), &tail, "build") {
             None => "nothing".to_owned(),
@@ -184,15 +173,5 @@ mod tests {
         };
         let warning = left_behind(&left_behind_two, "build").expect("a warning");
         assert_eq!(warning.message, "it left processes behind, which were ended: gradle, sleep");
-    }
-
-    #[test]
-    fn a_tail_is_the_end_of_what_was_printed() {
-        let mut tail = Tail::default();
-        for n in 0..100_000 {
-            tail.push(format!("{n}\n").as_bytes());
-        }
-        assert!(tail.text().ends_with("\n99998\n99999\n"));
-        assert_eq!(tail.text().len(), Tail::KEEP);
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::{Duration, timeout};
 use uuid::Uuid;
 
 use super::*;
+use crate::attempt::cancelled;
 
 /// The engine's side of a worker whose work is `carry_out`.
 struct Engine {
@@ -80,7 +81,7 @@ fn id(attempt: u128) -> AttemptId {
 
 async fn until_cancelled(attempt: Attempt) -> Result<Done, Failure> {
     attempt.cancel().cancelled().await;
-    Err(Failure::product("build.failed", "a signal ended it"))
+    Err(cancelled())
 }
 
 #[tokio::test]
@@ -109,6 +110,20 @@ async fn what_is_cancelled_never_failed() {
     assert_eq!(engine.result().await, (id(2), NodeOutcome::Cancelled));
     engine.send(&ToWorker::Drain);
     assert_eq!(engine.result().await, (id(1), NodeOutcome::Cancelled));
+    engine.ends().await;
+}
+
+#[tokio::test]
+async fn what_had_failed_when_it_was_cancelled_has_failed() {
+    let failed = || Failure::product("build.failed", "exit code 1");
+    let mut engine = Engine::new(move |attempt: Attempt, _| async move {
+        attempt.cancel().cancelled().await;
+        Err(failed())
+    });
+    engine.offer(1);
+    engine.send(&ToWorker::Cancel { attempt: id(1) });
+    assert_eq!(engine.result().await, (id(1), NodeOutcome::Failed { failure: failed() }));
+    engine.send(&ToWorker::Drain);
     engine.ends().await;
 }
 
