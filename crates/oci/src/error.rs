@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
@@ -73,6 +74,14 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
+    /// `mkfs.erofs` failed.
+    #[error("mkfs.erofs ended with {status}: {reason}")]
+    Mkfs {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said.
+        reason: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -103,6 +112,7 @@ impl From<ImageError> for Failure {
                 Self::environment("image.pull", message)
             }
             ImageError::Io { .. } => Self::environment("image.io", message),
+            ImageError::Mkfs { .. } => Self::environment("image.mkfs", message),
             ImageError::Store(error) => error.into(),
         }
     }

@@ -23,6 +23,7 @@ mod entry;
 mod error;
 pub mod init;
 mod landlock;
+mod mounted;
 pub mod netns;
 pub mod owner;
 mod privilege;
@@ -32,3 +33,4 @@ mod wire;
 
 pub use entry::enter_if_asked;
 pub use error::Error;
+pub use mounted::look_into_erofs;

@@ -12,6 +12,7 @@
 //! <dir>/store.db          SQLite: action results, runs, history, stat cache
 //! <dir>/blobs/sha256/xx/  blobs by digest, read-only
 //! <dir>/trees/<hex>/      manifest.json and root/, read-only, published by rename
+//! <dir>/layers/<boot>/    layers of images as file systems, <diff id>.erofs
 //! <dir>/logs/<run>/       <attempt>.<stream>
 //! <dir>/locks/            one file an action in flight, held by flock
 //! <dir>/content.lock       between who uses content and who removes it
@@ -21,6 +22,7 @@
 
 pub mod blob;
 pub mod error;
+pub mod layers;
 pub mod lock;
 pub mod log;
 pub mod manifest;
@@ -40,6 +42,7 @@ mod scrub;
 pub use blob::{Blob, BlobWriter};
 pub use error::StoreError;
 pub use garbage::{Collected, Keep};
+pub use layers::Layers;
 pub use lock::ActionLock;
 pub use manifest::{Content, Entry, Manifest};
 pub use open::Store;
