@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use seatrial_cluster::{BootSpec, ClusterSpec, Components, Environment};
+use seatrial_cluster::{BootSpec, ClusterSpec, Components, Environment, Snapshotter};
 use seatrial_core::pipeline::Resources;
 use seatrial_sandbox::owner::{Owner, sweep};
 
@@ -42,6 +42,7 @@ async fn boot(components: &Path, nodes: &[u32], state: &Path) -> anyhow::Result<
         components: Components { bin: components.join("bin"), cni: components.join("cni") },
         clusters: clusters.collect::<anyhow::Result<_>>()?,
         egress: vec![],
+        snapshotter: Snapshotter::Overlayfs,
         within: Duration::from_secs(60),
     };
     let name = spec.clusters[0].name.clone();

@@ -27,11 +27,11 @@ use crate::api;
 use crate::commands::{Component, import_pause};
 use crate::dns;
 use crate::egress;
-use crate::environment::{BootSpec, ClusterSpec, Components, Environment, Running};
+use crate::environment::{BootSpec, ClusterSpec, Components, Environment, Running, Snapshotter};
 use crate::error::Error;
 use crate::event::{OnEvent, Teller, What};
 use crate::files::{
-    BIN, CNI, CONTAINERD_SOCKET, PAUSE_ARCHIVE, Share, node_directories, node_files,
+    BIN, CNI, CONTAINERD_SOCKET, LAYERS, PAUSE_ARCHIVE, Share, node_directories, node_files,
 };
 use crate::forward::Forward;
 use crate::layout::{API_PORT, ClusterAt, Layout, NodeAt};
@@ -110,7 +110,7 @@ async fn set_up(
     });
     let init = tokio::task::spawn_blocking({
         let more = egress::addresses(&spec.egress)?.into_values().collect();
-        let init_spec = init_spec(layout, more, &bases, &components);
+        let init_spec = init_spec(layout, more, &bases, &components, &spec.snapshotter);
         let (exe, log, reports) = (spec.exe.clone(), dir.join("init.log"), Arc::clone(&reports));
         move || start_init(&exe, &init_spec, cgroup, &log, reports)
     });
@@ -165,11 +165,12 @@ fn init_spec(
     more: Vec<Ipv4Addr>,
     bases: &[PathBuf],
     components: &Components,
+    snapshotter: &Snapshotter,
 ) -> InitSpec {
     let node = |(at, base): (NodeAt, &PathBuf)| NodeSpec {
         name: at.name(),
         link: layout.link(at),
-        root: node_root(base, components),
+        root: node_root(base, components, snapshotter),
     };
     let own = vec![Mount::Processes { network: false, values: vec![] }, Mount::Devices];
     InitSpec {
@@ -181,7 +182,7 @@ fn init_spec(
 
 /// A node's root: a directory of its own with the machine's programs and the
 /// components in it, read-only.
-fn node_root(base: &Path, components: &Components) -> Root {
+fn node_root(base: &Path, components: &Components, snapshotter: &Snapshotter) -> Root {
     // Values that kubelet insists on. They would be settings of the machine.
     let values = [
         ("vm/overcommit_memory", "1"),
@@ -207,6 +208,9 @@ fn node_root(base: &Path, components: &Components) -> Root {
         bind(&components.bin, BIN),
         bind(&components.cni, CNI),
     ]);
+    if let Snapshotter::Erofs { layers } = snapshotter {
+        mounts.push(bind(layers, LAYERS));
+    }
     Root { base: Base::Directory(base.to_owned()), mounts }
 }
 
@@ -235,7 +239,7 @@ fn write_nodes(
                 .map_err(|source| Error::file("open", tmp, source))?;
         }
         write(&beneath(base, PAUSE_ARCHIVE), &archive)?;
-        for file in node_files(at, pki, share(cluster), &egress) {
+        for file in node_files(at, pki, share(cluster), &egress, &spec.snapshotter) {
             write(&beneath(base, &file.path), file.content.as_bytes())?;
         }
     }

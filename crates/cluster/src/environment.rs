@@ -37,6 +37,8 @@ pub struct BootSpec {
     pub clusters: Vec<ClusterSpec>,
     /// Where pods may connect to outside, over TCP, by name.
     pub egress: Vec<Egress>,
+    /// How nodes hold the files of images.
+    pub snapshotter: Snapshotter,
     /// How long it may take until all of them can be used.
     pub within: Duration,
 }
@@ -48,6 +50,22 @@ pub struct Components {
     pub bin: PathBuf,
     /// The CNI plugins.
     pub cni: PathBuf,
+}
+
+/// How a node holds the files of images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Snapshotter {
+    /// Layers are unpacked into directories. Works everywhere.
+    Overlayfs,
+    /// Layers are EROFS file systems. This needs Linux 6.12 with
+    /// `CONFIG_EROFS_FS_BACKED_BY_FILE`, and `mkfs.erofs` among the machine's
+    /// programs for layers that are not in `layers`.
+    Erofs {
+        /// A directory as containerd's `layer_content_caches` wants it. A layer
+        /// that is there when it is pulled is mounted from there, neither
+        /// fetched nor unpacked, and has to stay while the environment lives.
+        layers: PathBuf,
+    },
 }
 
 /// One cluster to boot.

@@ -8,7 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use crate::environment::Snapshotter;
 use crate::layout::{API_PORT, ClusterAt, FABRIC, NodeAt, REGISTRY_PORT};
+use crate::pause::architecture;
 use crate::pki::{Pair, Pki};
 use crate::storage::VOLUMES;
 
@@ -17,6 +19,9 @@ pub(crate) const BIN: &str = "/opt/seatrial/bin";
 
 /// Where the CNI plugins are on a node.
 pub(crate) const CNI: &str = "/opt/seatrial/cni";
+
+/// Where the layers that are mounted as they are are on a node.
+pub(crate) const LAYERS: &str = "/opt/seatrial/layers";
 
 /// Where the output of components is on a node.
 pub(crate) const LOGS: &str = "/var/log/seatrial";
@@ -61,6 +66,7 @@ pub(crate) fn node_files(
     pki: &Pki,
     share: Share,
     egress: &BTreeMap<&str, Ipv4Addr>,
+    snapshotter: &Snapshotter,
 ) -> Vec<NodeFile> {
     let cluster = at.cluster();
     let server = server_inside(cluster);
@@ -71,7 +77,7 @@ pub(crate) fn node_files(
         file("/etc/hostname", format!("{}\n", at.name())),
         // One per place, so that copies agree; systemd's format, 32 hex digits.
         file("/etc/machine-id", format!("5ea7{:014x}{:014x}\n", at.cluster, at.node)),
-        file("/etc/containerd/config.toml", containerd()),
+        file("/etc/containerd/config.toml", containerd(snapshotter)),
         file("/etc/containerd/certs.d/_default/hosts.toml", registry_hosts()),
         file("/etc/cni/net.d/10-seatrial.conflist", pretty(&cni(at))),
         etc("ca.crt", pki.authority.certificate.clone()),
@@ -139,8 +145,8 @@ pub(crate) fn resolv_conf(cluster: ClusterAt) -> String {
     )
 }
 
-fn containerd() -> String {
-    format!(
+fn containerd(snapshotter: &Snapshotter) -> String {
+    let common = format!(
         "version = 3
 root = '/var/lib/containerd'
 state = '/run/containerd'
@@ -167,6 +173,34 @@ runtime_type = 'io.containerd.runc.v2'
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
 BinaryName = '{BIN}/runc'
+"
+    );
+    match snapshotter {
+        Snapshotter::Overlayfs => common,
+        Snapshotter::Erofs { .. } => common + &erofs(),
+    }
+}
+
+/// Images as EROFS file systems. The differ is the one that unpacks into a
+/// directory, of which the snapshotter makes a file system itself: the one for
+/// EROFS needs a `mkfs.erofs` that reads archives (erofs-utils 1.7).
+fn erofs() -> String {
+    let platform = format!("linux/{}", architecture());
+    format!(
+        "
+[plugins.'io.containerd.cri.v1.images']
+snapshotter = 'erofs'
+
+[plugins.'io.containerd.service.v1.diff-service']
+default = ['walking']
+
+[plugins.'io.containerd.snapshotter.v1.erofs']
+layer_content_caches = ['{LAYERS}']
+
+[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]
+platform = '{platform}'
+snapshotter = 'erofs'
+differ = 'walking'
 "
     )
 }
@@ -331,7 +365,8 @@ mod tests {
         let nodes = Layout::new(&[2]).unwrap().nodes_of(cluster);
         let pki = issue(cluster, &nodes).unwrap();
         let paths = |at| {
-            let files = node_files(at, &pki, Share::default(), &BTreeMap::new());
+            let files =
+                node_files(at, &pki, Share::default(), &BTreeMap::new(), &Snapshotter::Overlayfs);
             let mut paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
             paths.sort();
             paths

@@ -32,6 +32,6 @@ mod policies;
 mod processes;
 mod storage;
 
-pub use environment::{BootSpec, ClusterSpec, Components, Environment};
+pub use environment::{BootSpec, ClusterSpec, Components, Environment, Snapshotter};
 pub use error::Error;
 pub use event::{Event, OnEvent, What};

@@ -60,7 +60,7 @@ pub(crate) fn archive(program: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// This machine's architecture as images name it.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -17,7 +17,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::conditions::is_pod_running;
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Client, Config};
-use seatrial_cluster::{BootSpec, ClusterSpec, Components, Environment, Error, Event, What};
+use seatrial_cluster::{
+    BootSpec, ClusterSpec, Components, Environment, Error, Event, Snapshotter, What,
+};
 use seatrial_core::pipeline::{Egress, Resources};
 use seatrial_sandbox::owner::{Owner, sweep};
 use serde_json::json;
@@ -65,6 +67,7 @@ fn spec(id: &str, nodes: &[u32]) -> BootSpec {
         components: components(),
         clusters: nodes.iter().enumerate().map(cluster).collect(),
         egress: vec![],
+        snapshotter: Snapshotter::Overlayfs,
         within: Duration::from_secs(120),
     }
 }
@@ -118,13 +121,24 @@ async fn two_environments_side_by_side_run_pods_and_leave_nothing() {
     let mut spec = spec("one", &[1]);
     spec.egress = vec![Egress { host: "localhost".into(), port }];
     let one = Environment::boot(&owner, spec, Arc::new(|_| {}));
-    let (one, two) = tokio::join!(one, boot(&owner, "two", &[1]));
-    let one = one.unwrap();
+    // No layer is there: its nodes make a file system of `pause` themselves.
+    let layers = tempfile::tempdir().unwrap();
+    let mut spec = self::spec("two", &[1]);
+    spec.snapshotter = Snapshotter::Erofs { layers: layers.path().to_owned() };
+    let two = Environment::boot(&owner, spec, Arc::new(|_| {}));
+    let (one, two) = tokio::try_join!(one, two).unwrap();
     for environment in [&one, &two] {
         let pods: Api<Pod> = Api::default_namespaced(client(environment, "c0").await);
         pods.create(&PostParams::default(), &pod("a", "c0n0")).await.unwrap();
         wait(&pods, "a", is_pod_running()).await;
     }
+    let node = |id: &str| owner.dir().join(id).join("c0n0/var/lib/containerd");
+    let snapshots = |id: &str, name: &str| {
+        let dir = format!("io.containerd.snapshotter.v1.{name}/snapshots");
+        std::fs::read_dir(node(id).join(dir)).map_or(0, Iterator::count)
+    };
+    assert!(snapshots("one", "overlayfs") > 0 && snapshots("one", "erofs") == 0);
+    assert!(snapshots("two", "erofs") > 0 && snapshots("two", "overlayfs") == 0);
     // The same names and addresses, and yet not the same.
     let pods: Api<Pod> = Api::default_namespaced(client(&one, "c0").await);
     pods.delete("a", &DeleteParams::default()).await.unwrap();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seatrial_cluster::{BootSpec, ClusterSpec, Components, Environment};
+use seatrial_cluster::{BootSpec, ClusterSpec, Components, Environment, Snapshotter};
 use seatrial_core::pipeline::Resources;
 use seatrial_sandbox::owner::Owner;
 
@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         components: Components { bin: bin.clone(), cni: cni.clone() },
         clusters: vec![cluster],
         egress: vec![],
+        snapshotter: Snapshotter::Overlayfs,
         within: Duration::from_secs(120),
     };
     let owner = Owner::register(state)?;
