@@ -2,6 +2,8 @@
 //! what is said when they misbehave. These tests need root, git, Go and
 //! util-linux, and no components.
 
+#[path = "support/command_lines.rs"]
+mod command_lines;
 #[path = "support/events.rs"]
 mod events;
 #[path = "support/processes.rs"]
@@ -18,6 +20,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use command_lines::processes_with;
 use events::{events, failures_of};
 use insta::assert_snapshot;
 use nix::sys::signal::Signal;
@@ -755,15 +758,4 @@ fn a_run_that_was_killed_leaves_no_process_and_the_next_goes_on() {
     project.write("seatrial.yaml", "seatrial: 1\nbuilds: { b: { run: touch $OUT/x } }\n");
     let next = project.run(&["build"]);
     assert_eq!(next.code, 0, "{}", next.text());
-}
-
-/// Processes of the machine that have `text` in their command line.
-fn processes_with(text: &str) -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
-    let command = |entry: std::fs::DirEntry| {
-        let bytes = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&bytes).replace('\0', " ");
-        line.contains(text).then_some(line)
-    };
-    processes.filter_map(command).collect()
 }

@@ -2,6 +2,8 @@
 //! by hand, and what is said when it does not get there. These tests need
 //! root, git, a C compiler and the components.
 
+#[path = "support/command_lines.rs"]
+mod command_lines;
 #[path = "support/events.rs"]
 mod events;
 #[path = "support/owned.rs"]

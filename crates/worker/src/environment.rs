@@ -8,17 +8,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use seatrial_cluster::layout::{FABRIC, REGISTRY_PORT};
-use seatrial_cluster::{BootSpec, ClusterSpec, Environment, Event, What};
+use seatrial_cluster::{BootSpec, ClusterSpec, Environment, Event, Snapshotter, What};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::name::Name;
 use seatrial_core::stage::{Boot, SessionImage};
 use seatrial_core::step::Step;
 use seatrial_deploy::Cluster;
-use seatrial_oci::{Catalog, Registry};
+use seatrial_oci::{Catalog, Image, Registry};
 use seatrial_protocol::event::Usage;
 use seatrial_sandbox::action::{Network, Status};
-use seatrial_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
@@ -85,6 +84,9 @@ pub(crate) async fn boot(
             })
             .collect(),
         egress: boot.egress.clone(),
+        snapshotter: machine.layers().map_or(Snapshotter::Overlayfs, |layers| Snapshotter::Erofs {
+            layers: layers.dir().to_owned(),
+        }),
         within: BOOT,
     };
     let on_event = {
@@ -187,19 +189,26 @@ impl Held {
         std::mem::take(&mut self.health.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Lets the registry answer with these images from now on.
-    pub(crate) fn answer_with(
+    /// Lets the registry answer with these images from now on: at once, or as
+    /// soon as their layers can be mounted. Who asks earlier waits.
+    pub(crate) async fn answer_with(
         &self,
-        store: &Store,
+        machine: &Machine,
         images: &BTreeMap<Name, SessionImage<Digest>>,
     ) -> Result<(), Failure> {
-        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, session_image) in images {
-            let digest = session_image.image;
             self.catalog.declare(name.as_str(), &session_image.replaces);
-            self.catalog.built(name.as_str(), digest, store)?;
-            replaced.insert(format!("seatrial.local/{name}"), digest);
-            replaced.extend(session_image.replaces.iter().map(|name| (name.clone(), digest)));
+            let names = session_image.replaces.iter().cloned();
+            let names = names.chain([format!("seatrial.local/{name}")]);
+            let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+            replaced.extend(names.map(|name| (name, session_image.image)));
+        }
+        let store = machine.store();
+        for (name, session_image) in images {
+            if let Some(layers) = machine.layers() {
+                layers.make(&Image::load(store, session_image.image)?).await;
+            }
+            self.catalog.built(name.as_str(), session_image.image, store)?;
         }
         Ok(())
     }

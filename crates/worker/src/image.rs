@@ -7,6 +7,7 @@ use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_oci::Pull;
 use seatrial_protocol::event::Usage;
+use tokio::runtime::Handle;
 
 use crate::action::Made;
 use crate::attempt::{Attempt, micros};
@@ -32,6 +33,11 @@ pub(crate) fn make(
         })?;
     }
     let image = seatrial_oci::assemble(store, action, platform)?;
+    if let Some(layers) = machine.layers().cloned() {
+        // Beside what comes next. Whoever answers with the image waits for it.
+        let image = image.clone();
+        Handle::current().spawn(async move { layers.make(&image).await });
+    }
     // It is hashing and copying on this thread: its time is its core time.
     let usage = Usage { core_us: micros(began.elapsed()), memory_peak: 0 };
     Ok(Made { outputs: image.outputs(), usage })

@@ -50,9 +50,35 @@ async fn install(
     install: Install<Digest>,
 ) -> Result<Done, Failure> {
     let deadline = Instant::now() + install.timeout;
-    held.answer_with(machine.store(), &install.images)?;
+    // Beside each other: what is applied does not need its images at once.
+    let answering = held.answer_with(machine, &install.images);
+    let steps = carry_out(machine, attempt, held, &install, deadline);
+    let ((), (used, applied)) = tokio::try_join!(answering, steps)?;
+    let began = Instant::now();
+    wait_ready(attempt, held, &install.ready, &applied, deadline).await?;
+    attempt.span(Step::TestSetup, "ready", began, Instant::now()).await;
+    for cluster in held.clusters() {
+        if let Some(warning) = seatrial_deploy::restarts(cluster).await? {
+            attempt.event(AttemptEvent::Warning(warning)).await;
+        }
+    }
+    prove_images(held).await?;
+    Ok(Done::well(used))
+}
+
+/// What was applied, by cluster.
+type Applied = BTreeMap<Name, Vec<Object>>;
+
+/// Carries out the steps of an installation, one after the other.
+async fn carry_out(
+    machine: &Arc<Machine>,
+    attempt: &Attempt,
+    held: &Held,
+    install: &Install<Digest>,
+    deadline: Instant,
+) -> Result<(Usage, Applied), Failure> {
     let mut used = Usage::default();
-    let mut applied: BTreeMap<Name, Vec<Object>> = BTreeMap::new();
+    let mut applied = Applied::new();
     for step in &install.steps {
         let began = Instant::now();
         let what = match &step.action {
@@ -66,23 +92,14 @@ async fn install(
                 format!("apply {path}")
             }
             StepAction::Run { .. } => {
-                let usage = run_step(machine, attempt, held, &install, &step.action).await?;
+                let usage = run_step(machine, attempt, held, install, &step.action).await?;
                 used.core_us += usage.core_us;
                 "run".to_owned()
             }
         };
         attempt.span(Step::TestSetup, &what, began, Instant::now()).await;
     }
-    let began = Instant::now();
-    wait_ready(attempt, held, &install.ready, &applied, deadline).await?;
-    attempt.span(Step::TestSetup, "ready", began, Instant::now()).await;
-    for cluster in held.clusters() {
-        if let Some(warning) = seatrial_deploy::restarts(cluster).await? {
-            attempt.event(AttemptEvent::Warning(warning)).await;
-        }
-    }
-    prove_images(held).await?;
-    Ok(Done::well(used))
+    Ok((used, applied))
 }
 
 /// Checks that what runs is what was built: before the first test, and after

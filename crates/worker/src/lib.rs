@@ -11,6 +11,7 @@
 //!    ▲                  │                       image     oci
 //!    │                  │                       session   boot, install, suite,
 //!    └── Result, Event ◀┘                                 evidence, drop
+//!  image, install ──▶ layers     made mountable once, for all nodes
 //! ```
 
 mod action;
@@ -20,6 +21,7 @@ mod environment;
 mod evidence;
 mod image;
 mod install;
+mod layers;
 mod machine;
 mod outputs;
 mod serve;
@@ -28,6 +30,7 @@ mod suite;
 mod tools;
 
 pub use environment::Held;
+pub use layers::{NotMountable, try_mounting};
 pub use machine::{Machine, MachineError, Settings, platform};
 pub use serve::{Connection, serve};
 pub use tools::{Tool, ToolError, Tools};

@@ -2,7 +2,7 @@
 //! the user that commands run as.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use seatrial_components::Installed;
@@ -15,6 +15,7 @@ use seatrial_sandbox::action::NOBODY;
 use seatrial_sandbox::owner::{Owner, sweep};
 use seatrial_store::Store;
 
+use crate::layers::MountableLayers;
 use crate::tools::Tools;
 
 /// What a worker is given.
@@ -41,6 +42,8 @@ pub struct Machine {
     platform: Platform,
     cores: u32,
     memory: u64,
+    /// `None`: nodes unpack layers themselves.
+    layers: OnceLock<Option<Arc<MountableLayers>>>,
 }
 
 /// Why this machine cannot be a worker.
@@ -98,6 +101,7 @@ impl Machine {
             platform,
             cores: u32::try_from(cores.get()).unwrap_or(u32::MAX),
             memory: total_memory(&meminfo),
+            layers: OnceLock::new(),
         })
     }
 
@@ -140,6 +144,20 @@ impl Machine {
     /// The user and group that commands run as.
     pub(crate) fn user(&self) -> (u32, u32) {
         (self.uid, self.gid)
+    }
+
+    /// The layers that nodes mount, where this machine can do that; looked at
+    /// when it is first asked for, and only where there can be nodes.
+    pub(crate) fn layers(&self) -> Option<&Arc<MountableLayers>> {
+        self.settings.components.as_ref()?;
+        let look = || match MountableLayers::new(&self.settings.store) {
+            Ok(layers) => Some(Arc::new(layers)),
+            Err(error) => {
+                tracing::debug!(error = %Failure::chain(&error), "layers are unpacked by nodes");
+                None
+            }
+        };
+        self.layers.get_or_init(look).as_ref()
     }
 
     pub(crate) fn components(&self) -> Result<&Installed, Failure> {

@@ -10,8 +10,9 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::root;
+use crate::command_lines::processes_with;
 use crate::events::events;
-use crate::processes::{processes_with, send, start, wait_for};
+use crate::processes::{send, start, wait_for};
 use crate::support::{Project, Ran};
 
 /// Two builds, one of them with a fetch, an image of both, and a suite: what

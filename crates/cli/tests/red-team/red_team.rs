@@ -13,7 +13,8 @@ use std::time::Duration;
 use nix::sys::stat::{major, minor, stat};
 
 use crate::Ends;
-use crate::processes::{processes_with, wait_for};
+use crate::command_lines::processes_with;
+use crate::processes::wait_for;
 use crate::shop::command;
 use crate::support::Project;
 
