@@ -1,6 +1,7 @@
 //! Environments as a stranger uses them: a product on a cluster, by a run and
 //! by hand, and what is said when it does not get there. These tests need
-//! root, git, a C compiler and the components.
+//! root, git, a C compiler and the components; one needs a machine that can
+//! mount layers (`seatrial doctor`).
 
 #[path = "support/command_lines.rs"]
 mod command_lines;
@@ -16,7 +17,7 @@ mod red_team;
 mod shop;
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -51,6 +52,15 @@ fn a_product_is_installed_tested_kept_looked_at_and_taken_down() {
     assert_eq!(ran.code, 0, "{}", ran.text());
     let id = ran.stderr.split("seatrial env down ").nth(1).expect("told").split(' ').next();
     let id = id.expect("an id");
+
+    // Its node has mounted the layer of `shop`, and made file systems of two
+    // itself: `pause`, and the layer that says only half of where its file is.
+    let containerd = "c0n0/var/lib/containerd/io.containerd.snapshotter.v1.erofs/snapshots";
+    let environment = only(&only(&one.state().join("live")));
+    let made = walkdir(&environment.join(containerd));
+    let made: Vec<_> = made.iter().filter(|file| file.ends_with("/layer.erofs")).collect();
+    assert_eq!(made.len(), 2, "{made:#?}");
+    assert_eq!(walkdir(&one.state().join("layers")).len(), 1);
 
     // Another beside it, on another state directory, at the same addresses.
     let up = run(&two, &["env", "up"]);
@@ -192,6 +202,14 @@ fn a_failing_test_leaves_evidence() {
     for wanted in ["events.txt", "components/", "shop"] {
         assert!(files.iter().any(|file| file.contains(wanted)), "{wanted} in {files:#?}");
     }
+}
+
+/// The one directory in a directory.
+fn only(dir: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(dir).expect("there").flatten().map(|entry| entry.path());
+    let dirs: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    let [dir] = &dirs[..] else { panic!("{dirs:#?}") };
+    dir.clone()
 }
 
 fn walkdir(dir: &Path) -> Vec<String> {

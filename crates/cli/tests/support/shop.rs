@@ -48,6 +48,11 @@ images:
     replaces: [registry.example/shop]
     files: [{ build: shop, path: shop, to: /shop, mode: "0755" }]
     config: { entrypoint: [/shop] }
+  migrate: # its layer leaves directories to its base
+    replaces: [registry.example/migrate]
+    base: { image: shop }
+    files: [{ build: shop, path: shop, to: /opt/bin/migrate, mode: "0755" }]
+    config: { entrypoint: [/opt/bin/migrate] }
 environments:
   default: { install: [{ apply: deploy }] }
   unknown-kind: { install: [{ apply: bad/kind.yaml }], timeout: 6s }
@@ -130,7 +135,7 @@ spec:
   template:
     spec:
       restartPolicy: Never
-      containers: [{ name: migrate, image: 'registry.example/shop:1.2.3', args: [once] }]
+      containers: [{ name: migrate, image: 'registry.example/migrate:1.2.3', args: [once] }]
 ---
 apiVersion: apps/v1
 kind: StatefulSet
