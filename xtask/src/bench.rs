@@ -13,6 +13,7 @@ mod image;
 mod machine;
 mod plan;
 mod product;
+mod reference;
 mod unchanged;
 
 use std::path::PathBuf;
@@ -24,7 +25,10 @@ use self::product::Product;
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Benchmarks to run; all when none is named
     #[arg(value_name = "NAME", value_parser = names())]
     benchmarks: Vec<String>,
@@ -40,6 +44,13 @@ pub(crate) struct Args {
     /// How often each is measured
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
+}
+
+/// What is measured in another way.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// The reference job: as it is done today, and by Seatrial, in turn
+    Reference(reference::Args),
 }
 
 /// What a benchmark measures with.
@@ -63,6 +74,9 @@ const BENCHMARKS: &[(&str, Measure)] = &[
 /// Measures the budgets and prints them.
 #[expect(clippy::needless_pass_by_value, reason = "every subcommand is given its arguments")]
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(Other::Reference(args)) = &args.other {
+        return reference::run(args);
+    }
     let product = Product::find(args.debug, args.exe.as_deref())?;
     let before = machine::Machine::read(&product)?;
     let bench = Bench { product, runs: args.runs };

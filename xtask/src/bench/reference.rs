@@ -1,0 +1,211 @@
+//! `cargo xtask bench reference`: the reference job (`bench/reference`) as it is
+//! done today and by Seatrial, measured in turn.
+//!
+//! A run that ended well is kept as one file, so a bench that was stopped goes
+//! on where it was; all of that is below `target/`. See `docs/performance.md`
+//! for what the numbers mean and `bench/baseline/README.md` for what is
+//! compared.
+
+mod gotest;
+mod measured;
+mod plain;
+mod plot;
+mod project;
+mod record;
+mod seatrial;
+mod show;
+mod simulation;
+mod tests_file;
+mod works;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use self::plain::Caches;
+use self::project::{Project, remove};
+use self::record::{Case, Record, System};
+use super::machine::{self, Machine};
+use super::product::Product;
+use crate::repository;
+
+/// Arguments of `cargo xtask bench reference`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How often each case is run by each system
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Only this case
+    #[arg(long, value_name = "CASE")]
+    only: Option<Case>,
+    /// Measure the debug build instead of the release build
+    #[arg(long)]
+    debug: bool,
+    /// Forget what earlier calls measured
+    #[arg(long)]
+    again: bool,
+    /// Run nothing: show what was measured, and write the files
+    #[arg(long)]
+    show: bool,
+}
+
+/// What every run works with.
+pub(crate) struct Setup {
+    project: Project,
+    /// Thrown away after each run.
+    scratch: PathBuf,
+    seatrial: PathBuf,
+    boot: PathBuf,
+    components: PathBuf,
+    cores: u32,
+}
+
+/// Measures what is missing, and shows everything.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let dir = repository::target().join("bench-reference");
+    std::fs::create_dir_all(&dir)?;
+    let source = repository::root().join("bench/reference");
+    let project = Project::open(&source, &dir)?;
+    let results = dir.join("results").join(if args.debug { "debug" } else { "release" });
+    let results = results.join(&project.tree);
+    if args.again {
+        remove(&results)?;
+    }
+    std::fs::create_dir_all(&results)?;
+    if !args.show {
+        measure(args, project, &dir, &results)?;
+    }
+    let records = read(&results)?;
+    anyhow::ensure!(!records.is_empty(), "nothing was measured yet");
+    println!("{}", show::tables(&records));
+    let costs = tests_file::costs(&records);
+    println!("{}", tests_file::simulated(&costs, tests_file::start(&records)));
+    write(&source, &records, &costs)
+}
+
+fn measure(args: &Args, project: Project, dir: &Path, results: &Path) -> anyhow::Result<()> {
+    let product = Product::find(args.debug, None)?;
+    let machine = Machine::read(&product)?;
+    println!("{}", machine.line());
+    std::fs::write(results.join("machine.txt"), machine.line())?;
+    product.cargo("build", &["--package", "seatrial-cluster", "--example", "boot"])?;
+    let built = repository::target().join(product.profile());
+    let setup = Setup {
+        project,
+        scratch: dir.join("scratch"),
+        seatrial: built.join("seatrial"),
+        boot: built.join("examples/boot"),
+        components: components()?,
+        cores: u32::try_from(std::thread::available_parallelism()?.get())?,
+    };
+    for round in 1..=args.rounds {
+        for case in Case::ALL.into_iter().filter(|case| args.only.is_none_or(|only| only == *case))
+        {
+            let branch = setup.project.branch(round, case)?;
+            for system in System::ALL {
+                let path = results.join(format!("{round}-{}-{}.json", case.word(), system.word()));
+                if path.exists() {
+                    continue;
+                }
+                println!("round {round}: {}, {}", case.said(), system.word());
+                let record = one(&setup, dir, round, case, system, &branch)?;
+                println!("    {:.1} s, {} red", record.wall_s, record.red.len());
+                std::fs::write(path, serde_json::to_string_pretty(&record)?)?;
+            }
+        }
+    }
+    remove(&setup.scratch)
+}
+
+/// One run of the job.
+fn one(
+    setup: &Setup,
+    dir: &Path,
+    round: u32,
+    case: Case,
+    system: System,
+    branch: &str,
+) -> anyhow::Result<Record> {
+    remove(&setup.scratch)?;
+    std::fs::create_dir_all(&setup.scratch)?;
+    let load = machine::load()?;
+    let record = Record {
+        system,
+        case,
+        round,
+        red: Vec::new(),
+        wall_s: 0.0,
+        core_s: 0.0,
+        rows: Vec::new(),
+        unattributed_s: 0.0,
+        bound_s: 0.0,
+        bound_by: String::new(),
+        tests: Vec::new(),
+        load: (load, load),
+    };
+    let mut record = if system == System::Seatrial {
+        let state = dir.join("seatrial-state");
+        if case == Case::Cold {
+            remove(&state)?;
+        } else {
+            seatrial::warm(setup, &state)?;
+        }
+        seatrial::run(setup, &state, branch, record)?
+    } else {
+        let caches = Caches::in_dir(dir);
+        if case == Case::Cold {
+            caches.forget()?;
+        } else {
+            caches.warm(&setup.project, &setup.scratch)?;
+        }
+        plain::run(setup, &caches, branch, record)?
+    };
+    record.load.1 = machine::load()?;
+    Ok(record)
+}
+
+/// Kubernetes and friends, as `seatrial components install` left them last.
+fn components() -> anyhow::Result<PathBuf> {
+    let cache = match (std::env::var_os("SEATRIAL_CACHE_DIR"), std::env::var_os("HOME")) {
+        (Some(dir), _) => PathBuf::from(dir),
+        (None, Some(home)) => std::env::var_os("XDG_CACHE_HOME")
+            .map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from)
+            .join("seatrial"),
+        (None, None) => anyhow::bail!("neither SEATRIAL_CACHE_DIR nor HOME is set"),
+    };
+    let current = cache.join("components/current");
+    let missing = || format!("{}: run `seatrial components install`", current.display());
+    let entries = std::fs::read_dir(&current).with_context(missing)?;
+    let entries = entries.filter_map(Result::ok);
+    let newest = entries.max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok());
+    Ok(newest.with_context(missing)?.path().canonicalize()?)
+}
+
+fn read(results: &Path) -> anyhow::Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for entry in std::fs::read_dir(results)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "json") {
+            let text = std::fs::read_to_string(&path)?;
+            let record = serde_json::from_str::<Record>(&text);
+            records.push(record.with_context(|| path.display().to_string())?);
+        }
+    }
+    records.sort_by_key(|record| (record.round, record.case as u8, record.system as u8));
+    Ok(records)
+}
+
+/// What is kept in the repository: costs of tests, all records, the picture.
+fn write(source: &Path, records: &[Record], costs: &[tests_file::TestCost]) -> anyhow::Result<()> {
+    let target = repository::target().join("bench-reference");
+    if !costs.is_empty() {
+        std::fs::write(source.join("tests.json"), tests_file::text(costs)?)?;
+    }
+    std::fs::write(target.join("records.json"), serde_json::to_string_pretty(records)?)?;
+    std::fs::write(repository::root().join("docs/reference-job.svg"), plot::svg(records))?;
+    println!(
+        "written: bench/reference/tests.json, docs/reference-job.svg, {}/records.json",
+        target.display()
+    );
+    Ok(())
+}

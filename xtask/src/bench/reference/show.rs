@@ -1,0 +1,140 @@
+//! The records of all runs, side by side.
+
+use std::fmt::Write as _;
+
+use super::record::{Case, Record, System};
+
+/// The median of some numbers; of none, 0.
+pub(crate) fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = numbers.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+/// The runs of a case by a system.
+pub(crate) fn of(records: &[Record], case: Case, system: System) -> Vec<&Record> {
+    records.iter().filter(|one| one.case == case && one.system == system).collect()
+}
+
+/// A table for each case that was run: medians over the rounds, wall and
+/// core-seconds of each system beside each other, and the ratio to the baseline.
+pub(crate) fn tables(records: &[Record]) -> String {
+    let mut out = String::new();
+    for case in Case::ALL {
+        let columns = System::ALL.map(|system| of(records, case, system));
+        if columns.iter().all(Vec::is_empty) {
+            continue;
+        }
+        let _ = writeln!(out, "{} ({})", case.said(), case.word());
+        line(&mut out, "", System::ALL.iter().map(|one| format!("{:>18}", one.word())));
+        line(
+            &mut out,
+            "step",
+            System::ALL.iter().map(|_| format!("{:>9}{:>9}", "wall s", "core-s")),
+        );
+        let steps = columns.iter().find_map(|runs| runs.first()).map_or(&[][..], |run| &run.rows);
+        for step in steps.iter().map(|row| &row.step) {
+            let cell = |runs: &Vec<&Record>| {
+                let rows = || runs.iter().flat_map(|run| &run.rows).filter(|row| row.step == *step);
+                let (wall, core) =
+                    (median(rows().map(|row| row.wall_s)), median(rows().map(|row| row.core_s)));
+                shown(runs, format!("{wall:>9.1}{core:>9.1}"))
+            };
+            line(&mut out, step, columns.iter().map(cell));
+        }
+        let mut row = |name: &str, cell: &dyn Fn(&[&Record]) -> String| {
+            line(&mut out, name, columns.iter().map(|runs| shown(runs, cell(runs))));
+        };
+        let all = |runs: &[&Record], of: fn(&Record) -> f64| median(runs.iter().map(|run| of(run)));
+        row("unattributed", &|runs| {
+            format!("{:>9.1}{:>9}", all(runs, |run| run.unattributed_s), "")
+        });
+        row("total", &|runs| {
+            format!("{:>9.1}{:>9.1}", all(runs, |run| run.wall_s), all(runs, |run| run.core_s))
+        });
+        row("bound", &|runs| {
+            let by = runs.first().map_or("", |run| run.bound_by.as_str());
+            format!("{:>9.1}{by:>9}", all(runs, |run| run.bound_s))
+        });
+        row("efficiency", &|runs| {
+            format!("{:>7.1} %{:>9}", 100.0 * all(runs, Record::efficiency), "")
+        });
+        let base = all(&columns[0], |run| run.wall_s);
+        row("x baseline", &|runs| match all(runs, |run| run.wall_s) {
+            wall if wall > 0.0 && base > 0.0 => format!("{:>9.2}{:>9}", base / wall, ""),
+            _ => " ".repeat(18),
+        });
+        row("worst wall", &|runs| {
+            let worst = runs.iter().map(|run| run.wall_s).fold(0.0, f64::max);
+            format!("{worst:>9.1}{:>9}", "")
+        });
+        row("rounds", &|runs| format!("{:>9}{:>9}", runs.len(), ""));
+        row("red tests", &|runs| {
+            format!("{:>9}{:>9}", runs.iter().map(|run| run.red.len()).max().unwrap_or(0), "")
+        });
+        out.push('\n');
+        for run in columns.iter().flatten().filter(|run| !run.red.is_empty()) {
+            let (system, round) = (run.system.word(), run.round);
+            let _ = writeln!(out, "red, {system}, round {round}: {}", run.red.join(", "));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn shown(runs: &[&Record], text: String) -> String {
+    if runs.is_empty() { " ".repeat(18) } else { text }
+}
+
+fn line(out: &mut String, name: &str, cells: impl Iterator<Item = String>) {
+    let text = format!("{name:<16}{}", cells.collect::<String>());
+    let _ = writeln!(out, "{}", text.trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::sample;
+    use super::*;
+
+    #[test]
+    fn medians_stand_beside_each_other() {
+        let mut broken = sample(System::Seatrial, Case::Changed, 2, 50.0);
+        broken.red = vec!["default product TestA".to_owned()];
+        let records = [
+            sample(System::Baseline, Case::Changed, 1, 400.0),
+            sample(System::Baseline, Case::Changed, 2, 300.0),
+            sample(System::Seatrial, Case::Changed, 1, 100.0),
+            broken,
+        ];
+        let want = "\
+one source file of one service changed (changed)
+                          baseline           careful          seatrial
+step               wall s   core-s   wall s   core-s   wall s   core-s
+source              175.0      1.0                       37.5      1.0
+test execution      174.0      2.0                       36.5      2.0
+unattributed          1.0                                 1.0
+total               350.0     99.0                       75.0     99.0
+bound                70.0    cores                       15.0    cores
+efficiency         20.0 %                              20.0 %
+x baseline           1.00                                4.67
+worst wall          400.0                               100.0
+rounds                  2                                   2
+red tests               0                                   1
+
+red, seatrial, round 2: default product TestA
+
+";
+        assert_eq!(tables(&records), want);
+    }
+
+    #[test]
+    fn a_median_is_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median([4.0, 1.0]), 2.5);
+        assert_eq!(median([]), 0.0);
+    }
+}
