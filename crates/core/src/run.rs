@@ -1,5 +1,5 @@
-//! The state of a run, as a fold over what happened, and what to do next, as
-//! a function of it. The dispatcher in `seatrial-engine` carries it out.
+//! The state of a run, as a fold over what happened, and in `decide` what to do
+//! next. The dispatcher in `seatrial-engine` carries it out.
 //!
 //! A component's death says nothing about the product: the session in which it
 //! happened is void, and tried once elsewhere (`docs/design/002`). The nodes of
@@ -16,9 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, Epoch};
-use crate::plan::{Node, Plan, When, Work, place_of};
-use crate::stage::Stage;
+use crate::plan::{Node, Plan, place_of};
 use crate::verdict::Verdict;
+
+pub use self::decide::{Capacity, Decision, priorities};
+
+mod decide;
 
 /// Where one node of the plan is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,39 +123,6 @@ pub enum IllegalChange {
         /// The epoch of the result.
         stale: Epoch,
     },
-}
-
-/// What the dispatcher should do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// Give a node to a worker.
-    Start {
-        /// Its place.
-        node: u32,
-        /// The node whose end made this possible.
-        after: Option<u32>,
-    },
-    /// Say that a node will not begin.
-    Skip {
-        /// Its place.
-        node: u32,
-        /// The node that is the reason; `None`: the run was cancelled.
-        because: Option<u32>,
-    },
-    /// Let the plan grow by another try of a session.
-    TryElsewhere {
-        /// The place of the node that began the one that is void.
-        boot: u32,
-    },
-}
-
-/// How much a run may do at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capacity {
-    /// Actions, and suites apart from any environment.
-    pub actions: usize,
-    /// Environments.
-    pub sessions: usize,
 }
 
 /// The state of a run.
@@ -327,54 +297,6 @@ impl RunState {
         self.plan.decides(place) && !self.void.contains(&place)
     }
 
-    /// What to do next. Each node appears at most once. Carrying the decisions
-    /// out, telling [`RunState::apply`], and asking again until there is none
-    /// (a skip makes others possible) gives progress until
-    /// [`RunState::is_over`].
-    ///
-    /// `priority` gives for each node how long, in seconds, what follows from
-    /// it is expected to take: the longest first.
-    #[must_use]
-    pub fn decide(&self, capacity: Capacity, priority: &[f64]) -> Vec<Decision> {
-        // Before the skips that follow, so that those are of a void session.
-        let elsewhere = self.lost.iter().map(|boot| Decision::TryElsewhere { boot: *boot });
-        let mut decisions: Vec<_> = elsewhere.collect();
-        let (mut actions, mut boots, mut startable) = (Vec::new(), Vec::new(), Vec::new());
-        let open = self.open.iter().filter_map(|place| Some((*place, self.plan.node(*place)?)));
-        for (place, node) in open {
-            match self.readiness(node) {
-                Readiness::Wait => {}
-                Readiness::Start if is_action(&node.work) => actions.push(place),
-                Readiness::Start if is_boot(&node.work) => boots.push(place),
-                Readiness::Start => startable.push(place),
-                Readiness::Skip(because) => {
-                    decisions.push(Decision::Skip { node: place, because });
-                }
-            }
-        }
-        let urgency = |place: u32| priority.get(place as usize).copied().unwrap_or(0.0);
-        let order = |a: &u32, b: &u32| urgency(*b).total_cmp(&urgency(*a)).then(a.cmp(b));
-        // Far more may wait for room than there is: only who gets it matters.
-        let mut take = |mut places: Vec<u32>, room: usize| {
-            if places.len() > room {
-                places.select_nth_unstable_by(room, order);
-                places.truncate(room);
-            }
-            startable.append(&mut places);
-        };
-        take(actions, capacity.actions.saturating_sub(self.running(is_action)));
-        if !boots.is_empty() {
-            take(boots, capacity.sessions.saturating_sub(self.sessions()));
-        }
-        startable.sort_by(order);
-        decisions.extend(startable.into_iter().map(|node| {
-            // Had nothing ended since, it would have been started earlier: the
-            // last end is what it waited for, as a need or for its room.
-            Decision::Start { node, after: self.ended.last().copied() }
-        }));
-        decisions
-    }
-
     /// The verdict, once nothing that decides is left to do. What is void says
     /// nothing, but tests that it had are put together with their other try.
     #[must_use]
@@ -466,40 +388,6 @@ impl RunState {
         self.nodes.get_mut(node as usize).ok_or(IllegalChange::NoSuchNode(node))
     }
 
-    fn readiness(&self, node: &Node) -> Readiness {
-        let cleans_up = node.when == When::Always;
-        if self.cancelled && !cleans_up {
-            return Readiness::Skip(None);
-        }
-        let mut unwell = None;
-        for need in &node.needs {
-            match self.node(*need) {
-                Some(NodeState::Ended(Ending::Done(_))) => {}
-                Some(NodeState::Ended(_)) => unwell = unwell.or(Some(*need)),
-                _ if node.when == When::AllWell => {}
-                _ => return Readiness::Wait,
-            }
-        }
-        match node.when {
-            When::AllWell => match unwell {
-                // It cannot begin any more, whatever the others do.
-                Some(need) => Readiness::Skip(Some(need)),
-                None if node.needs.iter().all(|need| self.is_done(*need)) => Readiness::Start,
-                None => Readiness::Wait,
-            },
-            When::SomethingFailed => {
-                if node.needs.iter().any(|need| self.went_wrong(*need)) && self.session_began(node)
-                {
-                    Readiness::Start
-                } else {
-                    Readiness::Skip(node.needs.last().copied())
-                }
-            }
-            When::Always if self.session_began(node) => Readiness::Start,
-            When::Always => Readiness::Skip(unwell),
-        }
-    }
-
     fn ended_unwell(&self, place: u32) -> bool {
         matches!(self.node(place), Some(NodeState::Ended(_))) && !self.is_done(place)
     }
@@ -512,66 +400,6 @@ impl RunState {
         let failed = matches!(self.node(place), Some(NodeState::Ended(Ending::Failed(_))));
         failed || self.unwell.contains(&place)
     }
-
-    /// Whether there is an environment to look into or to drop: a boot that
-    /// failed leaves none.
-    fn session_began(&self, node: &Node) -> bool {
-        match &node.work {
-            Work::Stage { session: Some(boot), .. } => self.is_done(*boot),
-            _ => true,
-        }
-    }
-
-    fn running(&self, which: fn(&Work) -> bool) -> usize {
-        let running = self.running.iter().filter_map(|place| self.plan.node(*place));
-        running.filter(|node| which(&node.work)).count()
-    }
-
-    /// Sessions that hold an environment: from the start of their boot to the
-    /// end of their drop.
-    fn sessions(&self) -> usize {
-        let mut count = self.running(is_boot);
-        for (place, node) in (0..).zip(&self.plan.nodes) {
-            if let Work::Stage { session: Some(boot), stage: Stage::Drop, .. } = node.work {
-                let dropped = matches!(self.node(place), Some(NodeState::Ended(_)));
-                if self.is_done(boot) && !dropped {
-                    count += 1;
-                }
-            }
-        }
-        count
-    }
-}
-
-enum Readiness {
-    Wait,
-    Start,
-    Skip(Option<u32>),
-}
-
-fn is_action(work: &Work) -> bool {
-    matches!(work, Work::Action(_) | Work::Stage { session: None, stage: Stage::Suite(_), .. })
-}
-
-fn is_boot(work: &Work) -> bool {
-    matches!(work, Work::Stage { stage: Stage::Boot(_), .. })
-}
-
-/// For each node, the expected seconds from its start to the end of the
-/// longest chain of work that begins with it.
-#[must_use]
-pub fn priorities(plan: &Plan, expected: impl Fn(u32) -> f64) -> Vec<f64> {
-    let mut longest = vec![0.0_f64; plan.nodes.len()];
-    // Needs stand before what needs them, so one pass from the back settles all.
-    for (index, node) in plan.nodes.iter().enumerate().rev() {
-        let own = u32::try_from(index).map_or(0.0, &expected).max(0.0) + longest[index];
-        longest[index] = own;
-        for need in &node.needs {
-            let slot = &mut longest[*need as usize];
-            *slot = slot.max(own);
-        }
-    }
-    longest
 }
 
 #[cfg(test)]

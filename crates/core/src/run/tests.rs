@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::decide::{is_action, is_boot};
 use super::*;
-use crate::failure::Failure;
 use crate::name::Name;
+use crate::plan::{When, Work};
+use crate::stage::Stage;
 use crate::testing::{guestbook, plan_of, two_suites};
 
 fn plan() -> Plan {
