@@ -20,6 +20,19 @@ fn attempt(n: u64) -> AttemptId {
     AttemptId::from_uuid(uuid::Uuid::from_u128(n.into()))
 }
 
+/// The sample with two suites in each of two environments.
+fn two_environments() -> Plan {
+    let mut pipeline = guestbook();
+    let name = |text: &str| text.parse::<Name>().expect("a name");
+    let environment = pipeline.environments[&name("default")].clone();
+    pipeline.environments.insert(name("other"), environment);
+    let inside = pipeline.suites.get_mut(&name("e2e")).expect("the sample has it");
+    inside.environments.push(name("other"));
+    let inside = inside.clone();
+    pipeline.suites.insert(name("load"), inside);
+    plan_of(&pipeline)
+}
+
 const CAPACITY: Capacity = Capacity { actions: 2, sessions: 1 };
 
 /// What happens to each node when it ends, what its tests say, and when the
@@ -30,38 +43,48 @@ struct Script {
     tests: Vec<Verdict>,
     order: Vec<usize>,
     cancel_at: Option<usize>,
+    sessions: usize,
 }
 
 fn scripts() -> impl Strategy<Value = Script> {
     let verdicts = [Verdict::Passed, Verdict::Passed, Verdict::NotRun, Verdict::Failed];
-    let endings = proptest::collection::vec(0_u8..10, 40);
+    let endings = proptest::collection::vec(0_u8..12, 40);
     let tests = proptest::collection::vec(proptest::sample::select(verdicts.to_vec()), 40);
     let order = proptest::collection::vec(0_usize..8, 80);
-    (endings, tests, order, proptest::option::of(0_usize..30))
-        .prop_map(|(endings, tests, order, cancel_at)| Script { endings, tests, order, cancel_at })
+    let cancel_at = proptest::option::weighted(0.3, 0_usize..40);
+    (endings, tests, order, cancel_at, 1_usize..4).prop_map(
+        |(endings, tests, order, cancel_at, sessions)| Script {
+            endings,
+            tests,
+            order,
+            cancel_at,
+            sessions,
+        },
+    )
 }
 
 #[derive(Default)]
 struct Simulated {
     state: RunState,
     started: Vec<u32>,
-    /// For each test of each suite, what its tries said, in order.
-    tries: BTreeMap<(Name, &'static str), Vec<Verdict>>,
+    /// For each test of each suite in each environment, what its tries said, in order.
+    tries: BTreeMap<(Option<Name>, Name, &'static str), Vec<Verdict>>,
 }
 
 fn simulate(plan: Plan, script: &Script) -> Simulated {
     let mut sim = Simulated { state: RunState::new(plan), ..Simulated::default() };
     let mut epoch = Epoch::default();
+    let capacity = Capacity { sessions: script.sessions, ..CAPACITY };
     for turn in 0..200 {
         let state = &mut sim.state;
         if script.cancel_at == Some(turn) {
             state.apply(Change::CancelRequested).expect("a run can always be cancelled");
         }
         // A skip can make further decisions possible.
-        while let decisions = state.decide(CAPACITY, &[])
+        while let decisions = state.decide(capacity, &[])
             && !decisions.is_empty()
         {
-            assert_eq!(decisions, decisions_by_a_look_at_all(state));
+            assert_eq!(decisions, decisions_by_a_look_at_all(state, capacity));
             for decision in decisions {
                 let change = match decision {
                     Decision::Start { node, .. } => {
@@ -77,7 +100,7 @@ fn simulate(plan: Plan, script: &Script) -> Simulated {
         }
         let actions = state.running(is_action);
         assert!(actions <= CAPACITY.actions, "{actions} actions at once");
-        assert!(state.sessions() <= CAPACITY.sessions, "too many sessions at once");
+        assert!(state.sessions() <= capacity.sessions, "too many sessions at once");
         let running: Vec<_> = state.running_nodes().collect();
         if running.is_empty() {
             break;
@@ -106,12 +129,14 @@ impl Simulated {
             _ if self.state.is_cancelled() => Ending::Cancelled,
             _ => Ending::Done(None),
         };
-        if let Some(suite) = plan.node(node).and_then(Node::suite).cloned() {
+        let place = plan.node(node).expect("it is planned");
+        if let (Some(suite), environment) = (place.suite().cloned(), place.environment().cloned()) {
             let said = script.tests[node as usize % script.tests.len()];
             // The one that was running when all of it ended broke.
             let last = if matches!(ending, Ending::Failed(_)) { Verdict::Broken } else { said };
             for (test, verdict) in [("TestA", said), ("TestB", last)] {
-                self.tries.entry((suite.clone(), test)).or_default().push(verdict);
+                let name = (environment.clone(), suite.clone(), test);
+                self.tries.entry(name).or_default().push(verdict);
                 let test = ("e2e.test".to_owned(), test.to_owned());
                 self.state.apply(Change::Test { node, test, verdict }).expect("it runs");
             }
@@ -121,18 +146,18 @@ impl Simulated {
 }
 
 /// What would be decided if every waiting node were looked at.
-fn decisions_by_a_look_at_all(state: &RunState) -> Vec<Decision> {
+fn decisions_by_a_look_at_all(state: &RunState, capacity: Capacity) -> Vec<Decision> {
     let mut all = state.clone();
     let waiting = (0..).zip(&state.nodes).filter(|(_, state)| **state == NodeState::Waiting);
     all.open = waiting.map(|(place, _)| place).collect();
-    all.decide(CAPACITY, &[])
+    all.decide(capacity, &[])
 }
 
 proptest! {
     #[test]
     fn whatever_happens_a_run_ends_and_tells_the_truth(script in scripts()) {
-        let planned = two_suites().nodes.len();
-        let Simulated { state, started, tries } = simulate(two_suites(), &script);
+        let planned = two_environments().nodes.len();
+        let Simulated { state, started, tries } = simulate(two_environments(), &script);
         prop_assert!(state.is_over(), "stuck: {state:?}");
         let verdict = state.verdict().expect("it is over");
         let plan = state.plan();
