@@ -6,6 +6,8 @@
 mod command_lines;
 #[path = "support/events.rs"]
 mod events;
+#[path = "builds/keys.rs"]
+mod keys;
 #[path = "support/processes.rs"]
 mod processes;
 #[path = "builds/storage.rs"]

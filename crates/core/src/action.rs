@@ -194,15 +194,21 @@ impl Action<Digest> {
     /// fails before it runs, and nothing is recorded under the key.
     #[must_use]
     pub fn key(&self, platform: &Platform) -> Digest {
+        self.record(platform).key()
+    }
+
+    /// What the key is made of.
+    #[must_use]
+    pub fn record(&self, platform: &Platform) -> Record {
         match self {
-            Self::Command(command) => command.key(platform),
-            Self::Image(image) => image.key(platform),
+            Self::Command(command) => command.record(platform),
+            Self::Image(image) => image.record(platform),
         }
     }
 }
 
 impl CommandAction<Digest> {
-    fn key(&self, platform: &Platform) -> Digest {
+    fn record(&self, platform: &Platform) -> Record {
         let mut record = Record::new("command");
         record.field("platform", &platform.name);
         record.field("base", &platform.base);
@@ -212,22 +218,22 @@ impl CommandAction<Digest> {
         }
         record.field("source", self.source.to_string());
         record.list("fetched", self.fetched.iter().map(Digest::to_string));
-        record.list("env", self.env.iter().flat_map(|(name, value)| [name, value]));
+        record.map("env", &self.env);
         for tool in &self.tools {
-            record.field("tool", tool.as_str());
-            if let Some(identity) = platform.tools.get(tool) {
-                record.field("binary", identity.binary.to_string());
-                record.field("account", &identity.account);
-            }
+            let identity = platform.tools.get(tool);
+            let binary = identity.map(|identity| identity.binary.to_string());
+            record.field(format!("tool {tool}"), binary.unwrap_or_default());
+            let account = identity.map(|identity| identity.account.clone());
+            record.field(format!("tool {tool} says"), account.unwrap_or_default());
         }
         record.list("outputs", &self.outputs);
         record.field("network", self.network.to_string());
-        record.finish()
+        record
     }
 }
 
 impl ImageAction<Digest> {
-    fn key(&self, platform: &Platform) -> Digest {
+    fn record(&self, platform: &Platform) -> Record {
         let mut record = Record::new("image");
         record.field("platform", &platform.name);
         match &self.base {
@@ -242,17 +248,18 @@ impl ImageAction<Digest> {
         }
         for file in &self.files {
             let mode = file.mode.map(|mode| format!("{mode:o}")).unwrap_or_default();
-            record.list("file", [&file.tree.to_string(), &file.path, &file.to, &mode]);
+            let tree = file.tree.to_string();
+            record.list(&format!("file {}", file.to), [&tree, &file.path, &file.to, &mode]);
         }
         let config = &self.config;
         record.list("entrypoint", &config.entrypoint);
         record.list("cmd", &config.cmd);
-        record.list("env", config.env.iter().flat_map(|(name, value)| [name, value]));
+        record.map("env", &config.env);
         record.list("user", &config.user);
         record.list("workdir", &config.workdir);
         record.list("ports", &config.ports);
-        record.list("labels", config.labels.iter().flat_map(|(name, value)| [name, value]));
-        record.finish()
+        record.map("labels", &config.labels);
+        record
     }
 }
 
@@ -278,11 +285,11 @@ mod tests {
     #[test]
     fn what_can_change_the_output_changes_the_key_and_nothing_else_does() {
         let platform = Platform { name: "linux/amd64".into(), ..Platform::default() };
-        let base = action().key(&platform);
+        let base = action().record(&platform);
         let changed = |change: fn(&mut CommandAction<Digest>)| {
             let mut action = action();
             change(&mut action);
-            action.key(&platform)
+            action.record(&platform)
         };
         assert_ne!(base, changed(|a| a.run = Command::Script("go build .".into())));
         assert_ne!(base, changed(|a| a.run = Command::Argv(vec!["go build".into()])));
@@ -299,11 +306,11 @@ mod tests {
         let identity = ToolIdentity { binary: Digest::of("go"), account: "go1.26".into() };
         let mut other = platform.clone();
         other.tools.insert("go".parse().expect("a name"), identity);
-        assert_ne!(base, action().key(&other));
+        assert_ne!(base, action().record(&other));
         // A tool that the action does not name is not its business.
         let identity = ToolIdentity { binary: Digest::of("x"), account: String::new() };
         let mut other = platform;
         other.tools.insert("helm".parse().expect("a name"), identity);
-        assert_eq!(base, action().key(&other));
+        assert_eq!(base, action().record(&other));
     }
 }

@@ -46,6 +46,7 @@ pub(crate) fn change_of(event: &RunEventKind) -> Option<Change> {
         RunEventKind::RunStarted { .. }
         | RunEventKind::Planned { .. }
         | RunEventKind::NodeProgress { .. }
+        | RunEventKind::NodeKeyed { .. }
         | RunEventKind::NodeSpan { .. }
         | RunEventKind::TestsSelected { .. }
         | RunEventKind::TestStarted { .. }

@@ -4,6 +4,7 @@
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::{AttemptId, Epoch, RunId, SessionId};
+use seatrial_core::key::Record;
 use seatrial_core::step::Step;
 use seatrial_core::verdict::Verdict;
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,16 @@ pub enum RunEventKind {
         /// needs, or the one that held what it had to wait for. `None`: it
         /// could start at once.
         after: Option<u32>,
+    },
+    /// What an action's key is made of, so that later it can be told what
+    /// changed.
+    NodeKeyed {
+        /// The node's place in the plan.
+        node: u32,
+        /// The key.
+        key: Digest,
+        /// What it is made of, long values by their digests.
+        record: Record,
     },
     /// A node says how far it is. Shown live, of no consequence.
     NodeProgress {

@@ -106,6 +106,7 @@ impl Lines {
             }
             RunEventKind::RunFinished { verdict } => self.finished(*verdict, out),
             RunEventKind::NodeStarted { .. }
+            | RunEventKind::NodeKeyed { .. }
             | RunEventKind::NodeSpan { .. }
             | RunEventKind::TestStarted { .. }
             | RunEventKind::Evidence { .. }

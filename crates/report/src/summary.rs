@@ -11,6 +11,7 @@ use seatrial_core::account::{Account, NodeTime, RunTimes};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::{RunId, SessionId};
+use seatrial_core::key::Record;
 use seatrial_core::step::Step;
 use seatrial_core::verdict::Verdict;
 use seatrial_protocol::event::{NodeOutcome, PlannedNode, RunEvent, RunEventKind, Usage};
@@ -103,6 +104,8 @@ pub struct NodeSummary {
     pub progress: Option<Progress>,
     /// The node that tries it again elsewhere: then it decides nothing.
     pub elsewhere: Option<u32>,
+    /// Its key and what that is made of, when it is an action that began.
+    pub keyed: Option<(Digest, Record)>,
 }
 
 /// A part of a node's time that has a name of its own.
@@ -220,6 +223,11 @@ impl Summary {
             RunEventKind::NodeStarted { node, after, .. } => {
                 if let Some(node) = self.node_mut(*node) {
                     node.start(at_us, *after);
+                }
+            }
+            RunEventKind::NodeKeyed { node, key, record } => {
+                if let Some(node) = self.node_mut(*node) {
+                    node.keyed = Some((*key, record.clone()));
                 }
             }
             RunEventKind::NodeProgress { node, text, fraction } => {
@@ -420,6 +428,7 @@ impl NodeSummary {
             spans: Vec::new(),
             progress: None,
             elsewhere: None,
+            keyed: None,
         }
     }
 

@@ -123,6 +123,11 @@ impl Store {
         fs::rename(&item.path, aside.path().join("gone"))
             .map_err(StoreError::io("remove", &item.path))?;
         at("after removing");
+        if let Some(digest) = digest_of(&item.path) {
+            // An uncompressed layer is its own diff id; nodes that have its file
+            // system mounted keep it.
+            self.layers()?.remove(digest);
+        }
         Ok(true)
     }
 

@@ -74,6 +74,12 @@ impl Layers {
         self.dir.join("sha256").join(&hex[..2]).join(format!("{hex}.erofs"))
     }
 
+    /// Removes the file of a layer. Where it is mounted it stays as it is.
+    pub(crate) fn remove(&self, diff_id: Digest) {
+        // There is none for most digests; one that stays costs only room.
+        drop(fs::remove_file(self.path(diff_id)));
+    }
+
     /// Gives a file that is written whole its name, read-only.
     ///
     /// # Errors

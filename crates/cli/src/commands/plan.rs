@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use seatrial_core::action::{Input, Platform};
 use seatrial_core::digest::Digest;
+use seatrial_core::key::Record;
 use seatrial_core::name::Name;
 use seatrial_core::plan::{Node, Plan, Selection, Work};
 use seatrial_core::quantity::show_duration;
@@ -17,6 +18,8 @@ use crate::paths::PathArgs;
 use crate::project::{Project, load, tools_of};
 use crate::ui;
 
+mod why;
+
 /// Show what a run would do: nodes, keys, what is there already
 ///
 /// A key that depends on what is not made yet says what it waits for.
@@ -24,6 +27,9 @@ use crate::ui;
 pub(crate) struct PlanArgs {
     /// Suites to plan; all when none is named
     suites: Vec<Name>,
+    /// Say why this action is made, or is not: what changed since the last run
+    #[arg(long, value_name = "NODE")]
+    why: Option<String>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -41,6 +47,9 @@ struct Line {
     /// Whether the result is there; `None` for what is always done.
     hit: Option<bool>,
     expected_s: Option<f64>,
+    /// What the key is made of.
+    #[serde(skip)]
+    record: Option<Record>,
 }
 
 impl PlanArgs {
@@ -62,6 +71,10 @@ impl PlanArgs {
         let platform = seatrial_worker::platform(&tools);
         let history = history(&store, &project.name, &plan)?;
         let lines = lines(&plan, &platform, &store, &history)?;
+        if let Some(name) = &self.why {
+            ui::data(&why::why(&lines, name, &project.name, &store)?)?;
+            return Ok(0);
+        }
         match self.common.format {
             Format::Json => ui::data(&format!("{:#}\n", serde_json::json!(lines)))?,
             Format::Terminal => ui::data(&table(&lines))?,
@@ -95,6 +108,7 @@ fn lines(
             waits_for: Vec::new(),
             hit: None,
             expected_s: *expected_s,
+            record: None,
         };
         if let Work::Action(action) = &node.work {
             line.waits_for = waits_for(node, &outputs).iter().filter_map(name).collect();
@@ -103,7 +117,9 @@ fn lines(
                 Input::Node(node) => outputs.get(&node).copied().ok_or(()),
             });
             if let Ok(action) = resolved {
-                let key = action.key(platform);
+                let record = action.record(platform);
+                let key = record.key();
+                line.record = Some(record);
                 let result = store.lookup(key, Scope::Trusted)?;
                 line.key = Some(key);
                 line.hit = Some(result.is_some());

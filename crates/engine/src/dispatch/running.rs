@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use seatrial_core::action::{Input, Platform};
-use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::{AttemptId, Epoch, RunId, SessionId};
 use seatrial_core::plan::{Node, Plan, Work};
@@ -238,7 +237,10 @@ impl<'a> Running<'a> {
         Ok(match node.work.clone() {
             Work::Action(action) => {
                 let action = action.try_map(resolve)?;
-                let key: Digest = action.key(&self.platform);
+                let record = action.record(&self.platform);
+                let key = record.key();
+                let record = record.abbreviated();
+                self.happen(RunEventKind::NodeKeyed { node: place, key, record });
                 Order::Action { key, action: Box::new(action) }
             }
             Work::Stage { stage, .. } => {

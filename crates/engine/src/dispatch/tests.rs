@@ -309,18 +309,19 @@ fn what_a_passing_run_records() {
     {"event":"planned","nodes":["default/boot","build/tests","default/install","default/e2e","default/evidence","default/drop"],"seq":1}
     {"after":null,"epoch":1,"event":"node-started","node":0,"seq":2}
     {"after":null,"epoch":2,"event":"node-started","node":1,"seq":3}
-    {"epoch":1,"event":"node-finished","node":0,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":4}
-    {"after":0,"epoch":3,"event":"node-started","node":2,"seq":5}
-    {"epoch":2,"event":"node-finished","node":1,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":6}
-    {"epoch":3,"event":"node-finished","node":2,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":7}
-    {"after":2,"epoch":4,"event":"node-started","node":3,"seq":8}
-    {"duration_us":5,"event":"test-finished","message":null,"node":3,"outcome":"passed","output":null,"program":"e2e.test","seq":9,"test":"TestA"}
-    {"epoch":4,"event":"node-finished","node":3,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":10}
-    {"because":3,"event":"node-skipped","node":4,"seq":11}
-    {"after":3,"epoch":5,"event":"node-started","node":5,"seq":12}
-    {"after":3,"event":"verdict-reached","failures":[],"seq":13,"verdict":"passed"}
-    {"epoch":5,"event":"node-finished","node":5,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":14}
-    {"event":"run-finished","seq":15,"verdict":"passed"}
+    {"event":"node-keyed","key":"sha256:335825f257fe0f15fd330d211c3aff060005cf687d2f8bc0d6f13f868a290fdc","node":1,"record":[["version","2"],["kind","command"],["platform",""],["base",""],["script","go test -c"],["source","sha256:41cf6794ba4200b839c53531555f0f3998df4cbb01a4d5cb0b94e3ca5e23947d"],["fetched","0"],["env","0"],["outputs","0"],["network","false"]],"seq":4}
+    {"epoch":1,"event":"node-finished","node":0,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":5}
+    {"after":0,"epoch":3,"event":"node-started","node":2,"seq":6}
+    {"epoch":2,"event":"node-finished","node":1,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":7}
+    {"epoch":3,"event":"node-finished","node":2,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":8}
+    {"after":2,"epoch":4,"event":"node-started","node":3,"seq":9}
+    {"duration_us":5,"event":"test-finished","message":null,"node":3,"outcome":"passed","output":null,"program":"e2e.test","seq":10,"test":"TestA"}
+    {"epoch":4,"event":"node-finished","node":3,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":11}
+    {"because":3,"event":"node-skipped","node":4,"seq":12}
+    {"after":3,"epoch":5,"event":"node-started","node":5,"seq":13}
+    {"after":3,"event":"verdict-reached","failures":[],"seq":14,"verdict":"passed"}
+    {"epoch":5,"event":"node-finished","node":5,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":15}
+    {"event":"run-finished","seq":16,"verdict":"passed"}
     "#);
 }
 
