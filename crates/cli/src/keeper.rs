@@ -13,7 +13,9 @@
 //!  seatrial env down ──"down"────▶┘  <state>/environments/<id>/control.sock
 //! ```
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
 use seatrial_core::failure::Failure;
@@ -35,6 +39,9 @@ use crate::ui;
 /// Makes a process a keeper, when it names the process that started it: no
 /// other process is meant, whoever inherits the variable.
 const STARTED_BY: &str = "SEATRIAL_KEEPER_OF";
+
+/// Name of the socket at which an environment is taken down.
+const SOCKET: &str = "control.sock";
 
 /// How long an environment may take to go down.
 const DOWN: Duration = Duration::from_secs(60);
@@ -149,17 +156,7 @@ impl Keeper {
         self.let_go.store(true, Ordering::SeqCst);
         ui::data(&format!("seatrial-exit {code}\n"))?;
         detach()?;
-        // A request that cannot be read is no request.
-        let mut reply = None;
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { continue };
-            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
-            let mut request = [0; 5];
-            if stream.read_exact(&mut request).is_ok() && &request == b"down\n" {
-                reply = Some(stream);
-                break;
-            }
-        }
+        let reply = until_down(&listener, &dir);
         let Ran { kept, runtime, machine, .. } = ran;
         let down = runtime.block_on(async {
             for held in &kept {
@@ -176,6 +173,54 @@ impl Keeper {
         down?;
         Ok(code)
     }
+}
+
+/// Waits until somebody asks for the end, and returns who; or until `dir` is
+/// removed, after which nobody could ask.
+fn until_down(listener: &UnixListener, dir: &Path) -> Option<UnixStream> {
+    // Without inotify, of which there may be none left, a request still comes.
+    let removed = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+        .and_then(|inotify| {
+            let flags = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_DELETE_SELF;
+            inotify.add_watch(dir, flags).map(|_| inotify)
+        })
+        .ok();
+    loop {
+        if !dir.join(SOCKET).exists() {
+            return None;
+        }
+        let mut sources = vec![PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        sources.extend(removed.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        if poll(&mut sources, PollTimeout::NONE).is_err() {
+            continue;
+        }
+        let asked = sources[0].any().unwrap_or(false);
+        if let Some(inotify) = &removed {
+            // What exactly happened is looked at above.
+            let _ = inotify.read_events();
+        }
+        let Some(Ok((mut stream, _))) = asked.then(|| listener.accept()) else { continue };
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+        // A request that cannot be read is no request.
+        let mut request = [0; 5];
+        if stream.read_exact(&mut request).is_ok() && &request == b"down\n" {
+            return Some(stream);
+        }
+    }
+}
+
+/// The socket in a directory, by a path that is short whatever the directory's
+/// is: an address of a socket has at most 108 bytes (unix(7)). It is good as
+/// long as the returned file is open.
+fn socket(dir: &Path) -> std::io::Result<(File, PathBuf)> {
+    let dir = File::open(dir)?;
+    let path = format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd());
+    Ok((dir, path.into()))
+}
+
+fn connect(dir: &Path) -> std::io::Result<UnixStream> {
+    let (_open, path) = socket(dir)?;
+    UnixStream::connect(path)
 }
 
 /// Where environments that stay are listed.
@@ -209,7 +254,8 @@ fn publish(dir: &Path, id: &str, ran: &Ran) -> Result<UnixListener, CommandError
         keeper: std::process::id(),
         clusters,
     };
-    let listener = UnixListener::bind(dir.join("control.sock"))?;
+    let (_open, path) = socket(dir)?;
+    let listener = UnixListener::bind(path)?;
     // Last: what is listed can be used.
     write("kept.json".to_owned(), &serde_json::json!(kept).to_string())?;
     Ok(listener)
@@ -245,7 +291,7 @@ pub(crate) fn list(state: &Path) -> Result<Vec<(Kept, PathBuf)>, CommandError> {
     for dir in entries.flatten().map(|entry| entry.path()) {
         let Ok(text) = std::fs::read_to_string(dir.join("kept.json")) else { continue };
         let Ok(kept) = serde_json::from_str::<Kept>(&text) else { continue };
-        if UnixStream::connect(dir.join("control.sock")).is_ok() {
+        if connect(&dir).is_ok() {
             list.push((kept, dir));
         } else {
             let _ = std::fs::remove_dir_all(&dir);
@@ -284,7 +330,7 @@ pub(crate) fn find(state: &Path, wanted: Option<&str>) -> Result<(Kept, PathBuf)
 
 /// Takes an environment down and waits until it is gone.
 pub(crate) fn down(dir: &Path) -> Result<(), CommandError> {
-    let mut stream = UnixStream::connect(dir.join("control.sock"))?;
+    let mut stream = connect(dir)?;
     stream.set_read_timeout(Some(DOWN))?;
     stream.write_all(b"down\n")?;
     let mut answer = String::new();
@@ -294,4 +340,32 @@ pub(crate) fn down(dir: &Path) -> Result<(), CommandError> {
         return Ok(());
     }
     Err(Failure::environment("env.not_gone", answer).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_is_reached_below_a_long_path_and_ends_with_it() {
+        let state = tempfile::tempdir().expect("a directory");
+        let dir = state.path().join("x".repeat(200));
+        std::fs::create_dir(&dir).expect("made");
+        let keeper = || {
+            let (_open, path) = socket(&dir).expect("there");
+            let listener = UnixListener::bind(path).expect("the path is short enough");
+            let dir = dir.clone();
+            std::thread::spawn(move || until_down(&listener, &dir).is_some())
+        };
+        let kept = keeper();
+        // Who only looks whether it is there asks for nothing.
+        drop(connect(&dir).expect("it listens"));
+        connect(&dir).expect("it listens").write_all(b"down\n").expect("it reads");
+        assert!(kept.join().expect("no panic"), "somebody asked");
+
+        std::fs::remove_file(dir.join(SOCKET)).expect("it is there");
+        let kept = keeper();
+        std::fs::remove_dir_all(&dir).expect("removed");
+        assert!(!kept.join().expect("no panic"), "nobody asked");
+    }
 }
