@@ -35,3 +35,4 @@ mod storage;
 pub use environment::{BootSpec, ClusterSpec, Components, Environment, Snapshotter};
 pub use error::Error;
 pub use event::{Event, OnEvent, What};
+pub use policies::policy_probes;

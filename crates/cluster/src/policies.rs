@@ -52,6 +52,13 @@ pub(crate) async fn enforce(
     }
 }
 
+/// Commands of which one has to succeed, in a network namespace of its own, or
+/// no NetworkPolicy is enforced on this machine.
+#[must_use]
+pub fn policy_probes() -> [Vec<String>; 2] {
+    [queue_by_nftables(), queue_by_iptables()]
+}
+
 async fn start(processes: &Processes, at: NodeAt) -> Result<(), Error> {
     let native = processes.run(at, "queue-by-nftables", queue_by_nftables()).await;
     if native.is_err() {

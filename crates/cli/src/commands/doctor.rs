@@ -35,7 +35,7 @@ impl DoctorArgs {
             overlay(&paths.state()?),
             layers(&paths.state()?),
             inotify(),
-            network_policy(),
+            network_policy(nix::unistd::geteuid().is_root(), apart),
         ];
         findings.push(match components {
             true => Finding::Fine("Kubernetes and friends are installed".to_owned()),
@@ -180,15 +180,45 @@ fn inotify() -> Finding {
 
 /// NetworkPolicy needs a kernel that can hand packets to a program: by a rule
 /// of nftables, which needs nothing more, or by the older iptables target.
-fn network_policy() -> Finding {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    match directories.any(|dir: std::path::PathBuf| dir.join("iptables").is_file()) {
-        true => Finding::Fine("iptables, for NetworkPolicy where nftables cannot queue".to_owned()),
+fn network_policy(root: bool, can: impl Fn(&[String]) -> bool) -> Finding {
+    if !root {
+        return Finding::Less(
+            "whether NetworkPolicy is enforced can be told by root only".to_owned(),
+        );
+    }
+    match seatrial_cluster::policy_probes().iter().any(|probe| can(probe)) {
+        true => Finding::Fine("NetworkPolicy is enforced".to_owned()),
         false => Finding::Less(
-            "iptables is not there: where the kernel lacks NFT_QUEUE, NetworkPolicy is not \
-             enforced, and a run says so (apt-get install -y iptables)"
+            "NetworkPolicy is not enforced here, and a run that has one warns: the kernel \
+             cannot queue packets, neither by nftables (NFT_QUEUE) nor by iptables (NFQUEUE) \
+             (modprobe -a nft_queue xt_NFQUEUE nfnetlink_queue; apt-get install -y iptables)"
                 .to_owned(),
         ),
+    }
+}
+
+/// Whether a command succeeds in a network namespace that is gone after it.
+fn apart(command: &[String]) -> bool {
+    let mut unshare = Command::new("unshare");
+    unshare.arg("--net").args(command);
+    unshare.output().is_ok_and(|output| output.status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_enforced_where_one_of_two_ways_works() {
+        let said = |finding| match finding {
+            Finding::Fine(_) => "fine",
+            Finding::Less(text) if text.contains("not enforced") => "not enforced",
+            Finding::Less(_) => "not known",
+            Finding::Missing(..) => "missing",
+        };
+        assert_eq!(said(network_policy(true, |command| command[0] == "nft")), "fine");
+        assert_eq!(said(network_policy(true, |command| command[0] == "iptables")), "fine");
+        assert_eq!(said(network_policy(true, |_| false)), "not enforced");
+        assert_eq!(said(network_policy(false, |_| panic!("not asked"))), "not known");
     }
 }
