@@ -19,10 +19,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::CommandError;
+use crate::install;
 use crate::paths::PathArgs;
-use crate::project::{Project, load, tools_of};
+use crate::project::{Planned, tools_of};
 use crate::recording::{NODES, Recording, history_name};
-use crate::{install, ui};
 
 /// What to run, and how it is shown.
 pub(crate) struct Request<'a> {
@@ -57,16 +57,8 @@ pub(crate) struct Ran {
 /// Plans and carries out what was asked for.
 pub(crate) fn execute(request: &Request<'_>) -> Result<Ran, CommandError> {
     let began = Instant::now();
-    let pipeline = load(&request.paths.project)?;
-    let given: Vec<_> = request.params.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let params =
-        seatrial_config::resolve_params(&pipeline, &given).map_err(CommandError::Diagnostics)?;
-    let store = Arc::new(Store::open(request.paths.state()?)?);
-    let project = Project::open(&request.paths.project, store.clone())?;
-    let plan = project.plan(&pipeline, &request.selection, &params)?;
-    if request.format == Format::Terminal {
-        tell_untracked(&project);
-    }
+    let Planned { pipeline, store, project, plan } =
+        Planned::new(request.paths, &request.selection, request.params, request.format)?;
     let machine = Arc::new(machine(request.paths, &pipeline, &plan, store.clone())?);
     let facts = RunFacts {
         run: RunId::from_uuid(Uuid::now_v7()),
@@ -200,21 +192,6 @@ fn cancel_on_signal() -> watch::Receiver<Option<String>> {
         }
     });
     receiver
-}
-
-/// New files are part of what is tested: a person should not wonder why.
-fn tell_untracked(project: &Project) {
-    /// Names that are shown.
-    const SHOWN: usize = 5;
-    let untracked = project.untracked();
-    if untracked.is_empty() {
-        return;
-    }
-    let mut text = untracked.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    if untracked.len() > SHOWN {
-        text.push_str(&format!(" and {} more", untracked.len() - SHOWN));
-    }
-    ui::note(&format!("note: included though Git does not track them: {text}"));
 }
 
 /// Values given as `-p name=value`.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seatrial_components::Components;
-use seatrial_config::{Known, Loaded};
+use seatrial_config::{Code, Diagnostic, Known, Loaded};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::name::Name;
@@ -16,6 +16,8 @@ use seatrial_source::{Head, Patterns, ProjectFiles, WorkTree};
 use seatrial_store::Store;
 
 use crate::error::CommandError;
+use crate::execute::Format;
+use crate::paths::PathArgs;
 use crate::ui;
 
 /// Tools that pipelines name without a warning.
@@ -28,8 +30,11 @@ const TOOLS: &[&str] = &[
 /// it then, without its being read whole.
 const READ: u64 = (1 << 20) + 1;
 
-/// Reads and checks the pipeline file of a directory. Warnings are shown.
-pub(crate) fn load(dir: &Path) -> Result<Pipeline, CommandError> {
+/// Untracked files that are named.
+const SHOWN: usize = 5;
+
+/// Reads and checks the pipeline file of a directory.
+pub(crate) fn load(dir: &Path) -> Result<Loaded, CommandError> {
     use std::io::Read as _;
     let path = seatrial_config::find(dir).map_err(|d| CommandError::Diagnostics(vec![d]))?;
     let mut text = Vec::new();
@@ -42,12 +47,14 @@ pub(crate) fn load(dir: &Path) -> Result<Pipeline, CommandError> {
     let versions: Vec<_> = versions.iter().map(String::as_str).collect();
     let known = Known { kubernetes: &versions, tools: TOOLS };
     let origin = path.strip_prefix("./").unwrap_or(&path).display().to_string();
-    let Loaded { pipeline, warnings } =
-        seatrial_config::load(&text, &origin, &known).map_err(CommandError::Diagnostics)?;
+    seatrial_config::load(&text, &origin, &known).map_err(CommandError::Diagnostics)
+}
+
+/// Shows what is odd about a pipeline file.
+pub(crate) fn tell_warnings(warnings: &[Diagnostic]) {
     if !warnings.is_empty() {
-        ui::note(&seatrial_config::render(&warnings, ui::style()));
+        ui::note(&seatrial_config::render(warnings, ui::style()));
     }
-    Ok(pipeline)
 }
 
 /// Minor versions of Kubernetes that there are components for.
@@ -75,22 +82,60 @@ pub(crate) fn tools_of(pipeline: &Pipeline) -> BTreeSet<Name> {
 }
 
 /// The files of a project as trees in the store, each set of them made once.
-pub(crate) struct Files {
+struct Files {
     files: ProjectFiles,
     store: Arc<Store>,
     trees: RefCell<BTreeMap<Sources, Digest>>,
+}
+
+/// What is to be done, and with what.
+pub(crate) struct Planned {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) store: Arc<Store>,
+    pub(crate) project: Project,
+    pub(crate) plan: Plan,
+}
+
+impl Planned {
+    /// Reads the pipeline and the project's files, and plans what `selection`
+    /// asks for. A person (`format`) is told what is odd about them.
+    pub(crate) fn new(
+        paths: &PathArgs,
+        selection: &Selection,
+        params: &[(String, String)],
+        format: Format,
+    ) -> Result<Self, CommandError> {
+        let Loaded { pipeline, mut warnings } = load(&paths.project)?;
+        // What a build is used for is not the question of who asks for it.
+        if matches!(selection, Selection::Artifacts(_)) {
+            warnings.retain(|warning| warning.code != Code::Unused);
+        }
+        if format == Format::Terminal {
+            tell_warnings(&warnings);
+        }
+        let given: Vec<_> = params.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let params = seatrial_config::resolve_params(&pipeline, &given)
+            .map_err(CommandError::Diagnostics)?;
+        let store = Arc::new(Store::open(paths.state()?)?);
+        let project = Project::open(&paths.project, store.clone())?;
+        let plan = project.plan(&pipeline, selection, &params)?;
+        if format == Format::Terminal {
+            project.tell_untracked();
+        }
+        Ok(Self { pipeline, store, project, plan })
+    }
 }
 
 /// A project that can be planned.
 pub(crate) struct Project {
     pub(crate) name: String,
     pub(crate) head: Head,
-    pub(crate) files: Files,
+    files: Files,
 }
 
 impl Project {
     /// Looks at the work tree of a directory.
-    pub(crate) fn open(dir: &Path, store: Arc<Store>) -> Result<Self, CommandError> {
+    fn open(dir: &Path, store: Arc<Store>) -> Result<Self, CommandError> {
         let tree = WorkTree::open(dir)?;
         let name = tree.dir().file_name().map(|name| name.to_string_lossy().into_owned());
         let files = tree.files()?;
@@ -102,7 +147,7 @@ impl Project {
     }
 
     /// Plans what `selection` asks for.
-    pub(crate) fn plan(
+    fn plan(
         &self,
         pipeline: &Pipeline,
         selection: &Selection,
@@ -112,9 +157,17 @@ impl Project {
         Ok(Plan::new(pipeline, selection, &Facts { trees: &trees, params })?)
     }
 
-    /// New files that are part of what is tested though Git does not know them.
-    pub(crate) fn untracked(&self) -> Vec<&str> {
-        self.files.files.untracked().collect()
+    /// New files are part of what is tested: a person should not wonder why.
+    fn tell_untracked(&self) {
+        let untracked: Vec<_> = self.files.files.untracked().collect();
+        if untracked.is_empty() {
+            return;
+        }
+        let mut text = untracked[..untracked.len().min(SHOWN)].join(", ");
+        if untracked.len() > SHOWN {
+            text.push_str(&format!(" and {} more", untracked.len() - SHOWN));
+        }
+        ui::note(&format!("note: included though Git does not track them: {text}"));
     }
 }
 

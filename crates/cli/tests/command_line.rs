@@ -156,6 +156,24 @@ fn a_good_file_is_fine() {
 }
 
 #[test]
+fn what_is_odd_about_a_file_is_told_to_people_whom_it_concerns() {
+    let project = Project::new(&[(
+        "seatrial.yaml",
+        "seatrial: 1\nbuilds: { used: { run: touch $OUT/a }, spare: { run: touch $OUT/a } }\n\
+         suites: { s: { build: used, adapter: exec, run: \"true\" } }\n",
+    )]);
+    let told = |arguments: &[&str]| {
+        let ran = project.run(arguments);
+        assert_eq!(ran.code, 0, "{}", ran.text());
+        ran.stderr.contains("config.unused")
+    };
+    assert!(told(&["check"]));
+    assert!(told(&["plan"]));
+    assert!(!told(&["plan", "--format", "json"]));
+    assert!(!told(&["build", "spare"]), "who builds it uses it");
+}
+
+#[test]
 fn every_mistake_of_a_file_is_told_at_once() {
     let project = hello();
     project.write(
@@ -318,8 +336,8 @@ fn bombs_and_what_is_no_text_are_refused() {
     assert_snapshot!(project.run(&["check"]).text(), @r"
     config.too_large
 
-      × seatrial.yaml has 1048577 bytes
-      help: a pipeline file has at most 1 MiB
+      × seatrial.yaml is larger than 1 MiB
+      help: a pipeline file describes a build: what is generated or data belongs beside it
 
     exit code 2
     ");

@@ -66,9 +66,11 @@ pub struct Loaded {
 /// form (text, YAML, limits) hide the rest.
 pub fn load(text: &[u8], origin: &str, known: &Known<'_>) -> Result<Loaded, Vec<Diagnostic>> {
     if text.len() > LARGEST {
-        let message = format!("{origin} has {} bytes", text.len());
+        let message = format!("{origin} is larger than 1 MiB");
         let large = Diagnostic::new(Code::TooLarge, message);
-        return Err(vec![large.hint("a pipeline file has at most 1 MiB")]);
+        return Err(vec![large.hint(
+            "a pipeline file describes a build: what is generated or data belongs beside it",
+        )]);
     }
     let decoded = String::from_utf8_lossy(text);
     let mut problems = Problems::new(Source::new(origin, &decoded));

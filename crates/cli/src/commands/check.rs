@@ -1,4 +1,5 @@
 use clap::Args;
+use seatrial_config::Loaded;
 
 use crate::error::CommandError;
 use crate::paths::PathArgs;
@@ -10,7 +11,8 @@ pub(crate) struct CheckArgs {}
 
 impl CheckArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
-        let pipeline = project::load(&paths.project)?;
+        let Loaded { pipeline, warnings } = project::load(&paths.project)?;
+        project::tell_warnings(&warnings);
         ui::note(&format!(
             "seatrial.yaml is fine: {}, {}, {}, {}",
             count(pipeline.builds.len(), "build"),

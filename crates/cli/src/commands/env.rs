@@ -121,7 +121,7 @@ impl EnvArgs {
 
 /// The environment that is meant when none is named.
 fn only_environment(paths: &PathArgs) -> Result<Name, CommandError> {
-    let pipeline = load(&paths.project)?;
+    let pipeline = load(&paths.project)?.pipeline;
     let default: Name = "default".parse().expect("this is a name");
     let mut names = pipeline.environments.keys();
     match (names.next(), names.next()) {

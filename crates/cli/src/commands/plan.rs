@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,7 +14,7 @@ use crate::commands::run::CommonArgs;
 use crate::error::CommandError;
 use crate::execute::{Durations, Format, history};
 use crate::paths::PathArgs;
-use crate::project::{Project, load, tools_of};
+use crate::project::{Planned, tools_of};
 use crate::ui;
 
 mod why;
@@ -54,14 +53,12 @@ struct Line {
 
 impl PlanArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
-        let pipeline = load(&paths.project)?;
-        let given: Vec<_> =
-            self.common.params.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        let params = seatrial_config::resolve_params(&pipeline, &given)
-            .map_err(CommandError::Diagnostics)?;
-        let store = Arc::new(Store::open(paths.state()?)?);
-        let project = Project::open(&paths.project, store.clone())?;
-        let plan = project.plan(&pipeline, &Selection::Suites(self.suites.clone()), &params)?;
+        let Planned { pipeline, store, project, plan } = Planned::new(
+            paths,
+            &Selection::Suites(self.suites.clone()),
+            &self.common.params,
+            self.common.format,
+        )?;
         let installed =
             seatrial_components::Components::locked().locate(&paths.components()?).installed;
         let bin = installed.as_ref().map(|installed| installed.bin.as_path());
@@ -78,13 +75,6 @@ impl PlanArgs {
         match self.common.format {
             Format::Json => ui::data(&format!("{:#}\n", serde_json::json!(lines)))?,
             Format::Terminal => ui::data(&table(&lines))?,
-        }
-        let untracked = project.untracked();
-        if !untracked.is_empty() {
-            ui::note(&format!(
-                "note: included though Git does not track them: {}",
-                untracked.join(", ")
-            ));
         }
         Ok(0)
     }
