@@ -54,9 +54,10 @@ pub(crate) async fn write_objects(
     client: &Client,
     cluster: ClusterAt,
     nodes: &[NodeAt],
+    authority: &str,
     seen: &Seen,
 ) -> Result<(), Error> {
-    for object in objects(cluster, nodes) {
+    for object in objects(cluster, nodes, authority) {
         poll(Duration::from_millis(50), async || match apply(client, &object).await {
             Ok(()) => Ok(Some(())),
             Err(error) => {
@@ -69,21 +70,32 @@ pub(crate) async fn write_objects(
     Ok(())
 }
 
-/// Waits until a node is ready and takes pods.
+/// Waits until a node is ready, and lets it take pods: what says that it is not
+/// ready yet would otherwise stay until the controller-manager gets to it.
 pub(crate) async fn node_ready(client: &Client, at: NodeAt, seen: &Seen) -> Result<(), Error> {
     let nodes: Api<Node> = Api::all(client.clone());
-    let seen = seen.clone();
-    let ready = move |node: Option<&Node>| {
-        let state = node.map_or_else(|| Err("the node is not registered".to_owned()), node_state);
-        match state {
-            Ok(()) => true,
-            Err(why) => {
-                seen.set(why);
-                false
-            }
-        }
+    until(&nodes, at, seen, is_ready).await?;
+    // Nothing else can have put a taint on a node this young.
+    let untainted = Patch::Merge(json!({"spec": {"taints": null}}));
+    nodes
+        .patch(&at.name(), &PatchParams::default(), &untainted)
+        .await
+        .map_err(|error| Error::api(format!("write Node {}", at.name()), error))?;
+    until(&nodes, at, seen, |node| is_ready(node).and_then(|()| takes_pods(node))).await
+}
+
+/// Waits until a node is as it is `wanted`, which says what is missing.
+async fn until(
+    nodes: &Api<Node>,
+    at: NodeAt,
+    seen: &Seen,
+    wanted: impl Fn(&Node) -> Result<(), String>,
+) -> Result<(), Error> {
+    let wanted = |node: Option<&Node>| {
+        let state = node.map_or_else(|| Err("the node is not registered".to_owned()), &wanted);
+        state.map_err(|why| seen.set(why)).is_ok()
     };
-    watched(await_condition(nodes, &at.name(), ready).await.map(|_| ()), "watch nodes")
+    watched(await_condition(nodes.clone(), &at.name(), wanted).await.map(|_| ()), "watch nodes")
 }
 
 /// Waits until pods can be created in the namespace `default`.
@@ -97,15 +109,19 @@ fn watched(result: Result<(), kube::runtime::wait::Error>, what: &str) -> Result
     result.map_err(|error| Error::Refused(format!("{what}: {error}")))
 }
 
-/// Why a node takes no pods yet.
-fn node_state(node: &Node) -> Result<(), String> {
+/// Why a node is not ready yet.
+fn is_ready(node: &Node) -> Result<(), String> {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref());
     let ready = conditions.unwrap_or_default().iter().find(|c| c.type_ == "Ready");
     match ready {
-        Some(condition) if condition.status == "True" => {}
-        Some(condition) => return Err(condition.message.clone().unwrap_or_default()),
-        None => return Err("the node has no condition `Ready`".to_owned()),
+        Some(condition) if condition.status == "True" => Ok(()),
+        Some(condition) => Err(condition.message.clone().unwrap_or_default()),
+        None => Err("the node has no condition `Ready`".to_owned()),
     }
+}
+
+/// Why a node takes no pods yet.
+fn takes_pods(node: &Node) -> Result<(), String> {
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     match taints.iter().find(|taint| taint.key.starts_with("node.kubernetes.io/")) {
         Some(taint) => Err(format!("the node has the taint {}", taint.key)),
@@ -113,10 +129,30 @@ fn node_state(node: &Node) -> Result<(), String> {
     }
 }
 
-fn objects(cluster: ClusterAt, nodes: &[NodeAt]) -> Vec<Value> {
+fn objects(cluster: ClusterAt, nodes: &[NodeAt], authority: &str) -> Vec<Value> {
     let mut objects: Vec<Value> = nodes.iter().map(|at| node(*at)).collect();
+    objects.extend(account(authority));
     objects.extend([dns_service(cluster), dns_endpoints(cluster), storage::class()]);
     objects
+}
+
+/// What pods of the namespace `default` need: their account, and what it tells
+/// them of the API server. The controller-manager would write the same, as it
+/// does in all other namespaces, but only when the default roles are there.
+fn account(authority: &str) -> [Value; 2] {
+    [
+        json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "default", "namespace": "default"},
+        }),
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "kube-root-ca.crt", "namespace": "default"},
+            "data": {"ca.crt": authority},
+        }),
+    ]
 }
 
 /// Fixes the pod addresses of a node, which are otherwise given out in the

@@ -368,7 +368,8 @@ async fn start_cluster(
         processes.start(*at, Component::KubeProxy)?;
     }
     let seen = Seen::default();
-    let write = api::write_objects(&client, running.at, &nodes, &seen);
+    let authority = &running.pki.authority.certificate;
+    let write = api::write_objects(&client, running.at, &nodes, authority, &seen);
     processes.wait("the cluster's own objects", deadline, &seen, write).await?;
 
     let ready = try_join_all(nodes.iter().map(|at| async {
