@@ -87,12 +87,23 @@ fn a_product_is_installed_tested_kept_looked_at_and_taken_down() {
     let kubeconfig = one.beside("kubeconfig");
     std::fs::write(&kubeconfig, run(&one, &["env", "kubeconfig"]).stdout).expect("written");
     let kubectl = run(&one, &["env", "shell", id, "--", "sh", "-c", "command -v kubectl"]).stdout;
+    let bin = Path::new(kubectl.trim()).parent().expect("a directory");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a PATH"));
     let mut kubectl = Command::new(kubectl.trim());
     let nodes = one.finish(kubectl.args(get).env("KUBECONFIG", &kubeconfig));
     assert_snapshot!(nodes.text(), @r"
     node/c0n0
     exit code 0
     ");
+    // A port of the product is brought here, by the shell and by the kubeconfig.
+    let forwarded = run(&two, &["env", "shell", "--", "bash", "-c", FORWARD]);
+    assert!(forwarded.stdout.contains("hello from a ConfigMap"), "{}", forwarded.text());
+    std::fs::write(&kubeconfig, run(&two, &["env", "kubeconfig"]).stdout).expect("written");
+    let mut bash = Command::new("bash");
+    bash.args(["-c", FORWARD]).env("KUBECONFIG", &kubeconfig).env("PATH", path);
+    let forwarded = two.finish(&mut bash);
+    assert!(forwarded.stdout.contains("hello from a ConfigMap"), "{}", forwarded.text());
+
     let kept = one.state().join("environments").join(id);
     assert_eq!(mode(&kept), 0o700);
     assert_eq!(mode(&kept.join("kubeconfig-main")), 0o600);
@@ -113,6 +124,18 @@ fn a_product_is_installed_tested_kept_looked_at_and_taken_down() {
         assert_eq!(run(project, &["env", "ls"]).stdout, "");
     }
 }
+
+/// Asks the product over a port of this machine, and ends what forwards it.
+const FORWARD: &str = r#"
+exec 3< <(exec kubectl -n shop port-forward service/shop :80)
+forwards=$!
+read -r -t 60 line <&3
+port=${line#*127.0.0.1:}
+exec 4<> /dev/tcp/127.0.0.1/${port%% *}
+printf 'GET / HTTP/1.0\r\n\r\n' >&4
+timeout 20 cat <&4
+kill $forwards
+"#;
 
 /// Ends what a test that failed left running.
 struct Ends<'a>(&'a Project);
