@@ -44,6 +44,10 @@ pub(crate) struct Args {
     /// Forget what earlier calls measured
     #[arg(long)]
     again: bool,
+    /// Instead: run every test so often in a row in one environment, and tell how
+    /// often it failed
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["rounds", "only", "show"])]
+    repeat: Option<u32>,
     /// Run nothing: show what was measured, and write the files
     #[arg(long)]
     show: bool,
@@ -58,6 +62,8 @@ pub(crate) struct Setup {
     boot: PathBuf,
     components: PathBuf,
     cores: u32,
+    /// The machine, in words.
+    machine: String,
 }
 
 /// Measures what is missing, and shows everything.
@@ -72,32 +78,64 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         remove(&results)?;
     }
     std::fs::create_dir_all(&results)?;
+    if let Some(times) = args.repeat {
+        return repeat(&setup(args, project, &dir)?, &dir, times);
+    }
     if !args.show {
         measure(args, project, &dir, &results)?;
     }
     let records = read(&results)?;
     anyhow::ensure!(!records.is_empty(), "nothing was measured yet");
     println!("{}", show::tables(&records));
+    if let Some(text) = show::agreement(&records) {
+        println!("{text}\n");
+    }
     let costs = tests_file::costs(&records);
     println!("{}", tests_file::simulated(&costs, tests_file::start(&records)));
     write(&source, &records, &costs)
 }
 
-fn measure(args: &Args, project: Project, dir: &Path, results: &Path) -> anyhow::Result<()> {
+fn setup(args: &Args, project: Project, dir: &Path) -> anyhow::Result<Setup> {
     let product = Product::find(args.debug, None)?;
-    let machine = Machine::read(&product)?;
-    println!("{}", machine.line());
-    std::fs::write(results.join("machine.txt"), machine.line())?;
     product.cargo("build", &["--package", "seatrial-cluster", "--example", "boot"])?;
     let built = repository::target().join(product.profile());
-    let setup = Setup {
+    let machine = Machine::read(&product)?.line();
+    println!("{machine}");
+    Ok(Setup {
         project,
+        machine,
         scratch: dir.join("scratch"),
         seatrial: built.join("seatrial"),
         boot: built.join("examples/boot"),
         components: components()?,
         cores: u32::try_from(std::thread::available_parallelism()?.get())?,
-    };
+    })
+}
+
+/// Runs every test so often; the flake rate.
+fn repeat(setup: &Setup, dir: &Path, times: u32) -> anyhow::Result<()> {
+    let caches = Caches::in_dir(dir);
+    remove(&setup.scratch)?;
+    caches.warm(&setup.project, &setup.scratch)?;
+    let record = empty(0, Case::Unchanged, System::Baseline, machine::load()?);
+    let record = plain::repeat(setup, &caches, times, record)?;
+    let slowest = record.tests.iter().max_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
+    let slowest = slowest.context("tests ran")?;
+    for red in &record.red {
+        println!("red: {red}");
+    }
+    let (failed, ran) = (record.red.len(), record.tests.len());
+    let rate = 100.0 * failed as f64 / ran as f64;
+    println!("{failed} of {ran} failed, {times} times each: flake rate {rate:.2} %");
+    println!("slowest: {} {:.1} s, load {:.1}", slowest.name, slowest.wall_s, machine::load()?);
+    remove(&setup.scratch)?;
+    anyhow::ensure!(failed == 0, "tests failed");
+    Ok(())
+}
+
+fn measure(args: &Args, project: Project, dir: &Path, results: &Path) -> anyhow::Result<()> {
+    let setup = setup(args, project, dir)?;
+    std::fs::write(results.join("machine.txt"), &setup.machine)?;
     for round in 1..=args.rounds {
         for case in Case::ALL.into_iter().filter(|case| args.only.is_none_or(|only| only == *case))
         {
@@ -129,20 +167,7 @@ fn one(
     remove(&setup.scratch)?;
     std::fs::create_dir_all(&setup.scratch)?;
     let load = machine::load()?;
-    let record = Record {
-        system,
-        case,
-        round,
-        red: Vec::new(),
-        wall_s: 0.0,
-        core_s: 0.0,
-        rows: Vec::new(),
-        unattributed_s: 0.0,
-        bound_s: 0.0,
-        bound_by: String::new(),
-        tests: Vec::new(),
-        load: (load, load),
-    };
+    let record = empty(round, case, system, load);
     let mut record = if system == System::Seatrial {
         let state = dir.join("seatrial-state");
         if case == Case::Cold {
@@ -162,6 +187,24 @@ fn one(
     };
     record.load.1 = machine::load()?;
     Ok(record)
+}
+
+/// The record of a run that has not begun.
+fn empty(round: u32, case: Case, system: System, load: f64) -> Record {
+    Record {
+        system,
+        case,
+        round,
+        red: Vec::new(),
+        wall_s: 0.0,
+        core_s: 0.0,
+        rows: Vec::new(),
+        unattributed_s: 0.0,
+        bound_s: 0.0,
+        bound_by: String::new(),
+        tests: Vec::new(),
+        load: (load, load),
+    }
 }
 
 /// Kubernetes and friends, as `seatrial components install` left them last.
@@ -199,7 +242,7 @@ fn read(results: &Path) -> anyhow::Result<Vec<Record>> {
 fn write(source: &Path, records: &[Record], costs: &[tests_file::TestCost]) -> anyhow::Result<()> {
     let target = repository::target().join("bench-reference");
     if !costs.is_empty() {
-        std::fs::write(source.join("tests.json"), tests_file::text(costs)?)?;
+        std::fs::write(source.join(tests_file::NAME), tests_file::text(costs)?)?;
     }
     std::fs::write(target.join("records.json"), serde_json::to_string_pretty(records)?)?;
     std::fs::write(repository::root().join("docs/reference-job.svg"), plot::svg(records))?;

@@ -75,6 +75,9 @@ struct Job<'a> {
     works: Works,
     dir: PathBuf,
     careful: bool,
+    /// How many of the environments, and how often each test there.
+    environments: usize,
+    times: u32,
     tests: Vec<TestTime>,
     red: Vec<String>,
     untold_us: u64,
@@ -87,12 +90,33 @@ pub(crate) fn run(
     branch: &str,
     record: Record,
 ) -> anyhow::Result<Record> {
+    job(setup, caches, branch, record, (ENVIRONMENTS.len(), 1))
+}
+
+/// Runs every test so often in a row, in one environment.
+pub(crate) fn repeat(
+    setup: &Setup,
+    caches: &Caches,
+    times: u32,
+    record: Record,
+) -> anyhow::Result<Record> {
+    job(setup, caches, super::project::BASE, record, (1, times))
+}
+
+fn job(
+    setup: &Setup,
+    caches: &Caches,
+    branch: &str,
+    record: Record,
+    (environments, times): (usize, u32),
+) -> anyhow::Result<Record> {
     let dir = setup.scratch.join("clone");
     remove(&dir)?;
     let careful = record.system == System::Careful;
     let works = Works::begin();
     let (tests, red) = (Vec::new(), Vec::new());
-    let mut job = Job { setup, caches, works, dir, careful, tests, red, untold_us: 0 };
+    let mut job =
+        Job { setup, caches, works, dir, careful, environments, times, tests, red, untold_us: 0 };
     job.all(branch)?;
     let wall_us = job.works.now_us();
     let account = job.works.account(wall_us, setup.cores);
@@ -112,7 +136,7 @@ impl Job<'_> {
         let clone = || Ok(((), self.setup.project.clone_into(branch, &self.dir)?));
         let ((), source) = self.works.work(Step::Source, &[], clone)?;
         let mut images = Vec::new();
-        for (environment, manifests) in ENVIRONMENTS {
+        for (environment, manifests) in ENVIRONMENTS.into_iter().take(self.environments) {
             let (cluster, booted) = if images.is_empty() {
                 let (cluster, built) = self.cluster_and_images(source)?;
                 images = built;
@@ -192,7 +216,8 @@ impl Job<'_> {
             }
             Ok(((), own + cluster.used_us()))
         })?;
-        let ran = suite::run(works, self.caches, &self.dir, cluster, ready, self.careful)?;
+        let go = suite::command(self.caches, &self.dir, cluster, self.careful, self.times);
+        let ran = suite::run(go, works, cluster, ready, self.careful)?;
         for (program, name, passed, wall_s, core_s) in ran {
             if !passed {
                 self.red.push(format!("{environment} {program} {name}"));

@@ -86,6 +86,35 @@ pub(crate) fn tables(records: &[Record]) -> String {
     out
 }
 
+/// Whether the broken commit was red by every system, in every round, and in the
+/// same tests; `None`: not every system has run it.
+pub(crate) fn agreement(records: &[Record]) -> Option<String> {
+    let mut each =
+        System::ALL.map(|system| (system, of(records, Case::Broken, system))).into_iter();
+    let (_, first) = each.next()?;
+    let red = &first.first()?.red;
+    let mut others = first;
+    for (_, runs) in each {
+        runs.first()?;
+        others.extend(runs);
+    }
+    let differs: Vec<_> = others.iter().filter(|run| run.red != *red).collect();
+    Some(match differs.first() {
+        None if red.is_empty() => "the broken commit is red by no system".to_owned(),
+        None => format!(
+            "the broken commit is red by every system, in the same tests: {}",
+            red.join(", ")
+        ),
+        Some(run) => format!(
+            "the broken commit is red in other tests by {}, round {}: {} and not {}",
+            run.system.word(),
+            run.round,
+            run.red.join(", "),
+            red.join(", ")
+        ),
+    })
+}
+
 fn shown(runs: &[&Record], text: String) -> String {
     if runs.is_empty() { " ".repeat(18) } else { text }
 }
@@ -129,6 +158,22 @@ red, seatrial, round 2: default product TestA
 
 ";
         assert_eq!(tables(&records), want);
+    }
+
+    #[test]
+    fn systems_agree_on_the_broken_commit_or_it_is_said() {
+        let red = |system, tests: &[&str]| {
+            let red = tests.iter().map(|test| (*test).to_owned()).collect();
+            Record { red, ..sample(system, Case::Broken, 1, 9.0) }
+        };
+        let mut runs = vec![red(System::Baseline, &["A"]), red(System::Careful, &["A"])];
+        assert_eq!(agreement(&runs), None);
+        runs.push(red(System::Seatrial, &["A"]));
+        let same = "the broken commit is red by every system, in the same tests: A";
+        assert_eq!(agreement(&runs).as_deref(), Some(same));
+        runs[2] = red(System::Seatrial, &[]);
+        let other = "the broken commit is red in other tests by seatrial, round 1:  and not A";
+        assert_eq!(agreement(&runs).as_deref(), Some(other));
     }
 
     #[test]

@@ -10,6 +10,9 @@ use super::record::{Record, System};
 use super::show::median;
 use super::simulation::{self, Cost};
 
+/// The file's name, in the directory of the job.
+pub(crate) const NAME: &str = "tests.json";
+
 /// What a test costs alone: medians over the runs of the baseline, where it has
 /// passed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::process::Command;
 
 use seatrial_core::step::Step;
 
@@ -14,20 +15,31 @@ use super::{Caches, Cluster};
 /// cluster meanwhile, where nothing else ran there.
 pub(super) type Ran = (String, String, bool, f64, Option<f64>);
 
-/// Compiles and runs both test programs, one after the other or at once. What
-/// is before a program's start is compiling.
-pub(super) fn run(
-    works: &Works,
+/// Compiles and runs both test programs, one after the other or at once, each
+/// test so often.
+pub(super) fn command(
     caches: &Caches,
     dir: &Path,
+    cluster: &Cluster,
+    at_once: bool,
+    times: u32,
+) -> Command {
+    let mut go = caches.go(dir);
+    go.env("KUBECONFIG", cluster.kubeconfig_of_node());
+    go.args(["test", "-json", "-timeout=0", "-exec", &cluster.exec()]);
+    go.arg(format!("-count={times}")).arg(if at_once { "-p=2" } else { "-p=1" }).arg("./e2e/...");
+    go
+}
+
+/// Runs that command, and tells of each test. What is before a program's start
+/// is compiling.
+pub(super) fn run(
+    mut go: Command,
+    works: &Works,
     cluster: &Cluster,
     ready: usize,
     at_once: bool,
 ) -> anyhow::Result<Vec<Ran>> {
-    let mut go = caches.go(dir);
-    go.env("KUBECONFIG", cluster.kubeconfig_of_node());
-    go.args(["test", "-json", "-count=1", "-timeout=20m", "-exec", &cluster.exec()]);
-    go.arg(if at_once { "-p=2" } else { "-p=1" }).arg("./e2e/...");
     eprintln!("    {:>7.1} s  test compile and execution", works.now_us() as f64 / 1e6);
     let mut watch = Watch::new(works, cluster, ready, at_once);
     let (status, text, core_us) = measured::lines(&mut go, |go, line| watch.line(go, line))?;
