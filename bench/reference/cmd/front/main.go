@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -25,6 +26,7 @@ func main() {
 	if broken == "start" {
 		log.Fatal("told not to start")
 	}
+	plain, secure := serve.Listen(":8080"), serve.Listen(":8443")
 	client, err := kube.InCluster()
 	if err != nil {
 		log.Fatal(err)
@@ -83,7 +85,8 @@ func main() {
 		mux.ServeHTTP(w, r)
 	})
 	log.Printf("front %s listens", release)
-	serve.Until(ctx, serve.Duration("DRAIN", 3*time.Second), health,
-		&http.Server{Addr: ":8080", Handler: named},
-		&http.Server{Addr: ":8443", Handler: named, TLSConfig: &tls.Config{GetCertificate: certificate}})
+	serve.Until(ctx, serve.Duration("DRAIN", 3*time.Second), health, map[net.Listener]*http.Server{
+		plain:  {Handler: named},
+		secure: {Handler: named, TLSConfig: &tls.Config{GetCertificate: certificate}},
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 )
 
 func main() {
+	listener := serve.Listen(":8080")
 	client, err := kube.InCluster()
 	if err != nil {
 		log.Fatal(err)
@@ -49,6 +51,6 @@ func main() {
 			leading.Store(false)
 		})
 	}()
-	serve.Until(ctx, 0, health, &http.Server{Addr: ":8080", Handler: mux})
+	serve.Until(ctx, 0, health, map[net.Listener]*http.Server{listener: {Handler: mux}})
 	<-done
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -11,6 +12,7 @@ import (
 )
 
 func main() {
+	listener := serve.Listen(":8080")
 	items, err := open(serve.Setting("DATA", "/data"))
 	if err != nil {
 		log.Fatal(err)
@@ -24,5 +26,5 @@ func main() {
 	mux.HandleFunc("POST /crash", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
 	health := &serve.Health{}
 	health.Register(mux)
-	serve.Until(serve.Signalled(), serve.Duration("DRAIN", time.Second), health, &http.Server{Addr: ":8080", Handler: mux})
+	serve.Until(serve.Signalled(), serve.Duration("DRAIN", time.Second), health, map[net.Listener]*http.Server{listener: {Handler: mux}})
 }

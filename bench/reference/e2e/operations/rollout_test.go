@@ -4,14 +4,15 @@ package operations
 
 import (
 	"fmt"
+	"slices"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/watch"
 
 	. "seatrial.invalid/reference/e2e/internal/reference"
 )
@@ -104,19 +105,25 @@ func TestRecreateNeverRunsTwoVersions(t *testing.T) {
 	})
 	changes, err := Connect(t).CoreV1().Pods(namespace).Watch(t.Context(), Labelled("front"))
 	Must(t, err, "watch pods")
+	stop := Collect(changes)
 	Update(t, namespace, "front", Env("VARIANT", "new"))
 	WaitRolledOut(t, namespace, "front")
-	changes.Stop()
-	gone := 0
-	for event := range changes.ResultChan() {
+	ended := map[string]bool{}
+	made := 0
+	for _, event := range stop() {
 		pod := event.Object.(*corev1.Pod)
-		environment := fmt.Sprint(pod.Spec.Containers[0].Env)
+		isNew := slices.ContainsFunc(pod.Spec.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == "VARIANT" && e.Value == "new" })
 		switch {
-		case event.Type == "MODIFIED" && pod.DeletionTimestamp != nil && len(pod.Status.ContainerStatuses) == 1 && pod.Status.ContainerStatuses[0].State.Terminated != nil && pod.Status.Phase != corev1.PodRunning:
-			gone++
-		case event.Type == "ADDED" && pod.CreationTimestamp.After(time.Time{}) && contains(environment, "new") && gone < 2:
-			t.Errorf("a new pod was made when %d of 2 old ones had ended", gone)
+		case !isNew && (event.Type == watch.Deleted || pod.Status.Phase != corev1.PodRunning):
+			ended[pod.Name] = true
+		case isNew && event.Type == watch.Added:
+			if made++; len(ended) < 2 {
+				t.Errorf("%s was made when %d of 2 old pods had ended", pod.Name, len(ended))
+			}
 		}
+	}
+	if made != 2 {
+		t.Errorf("%d new pods were made", made)
 	}
 }
 
@@ -128,10 +135,14 @@ func TestUpdateKeepsToItsLimits(t *testing.T) {
 	})
 	changes, err := Connect(t).AppsV1().Deployments(namespace).Watch(t.Context(), Named("front"))
 	Must(t, err, "watch the Deployment")
+	stop := Collect(changes)
 	Update(t, namespace, "front", Env("VARIANT", "new"))
 	WaitRolledOut(t, namespace, "front")
-	changes.Stop()
-	for event := range changes.ResultChan() {
+	events := stop()
+	if len(events) < 4 {
+		t.Errorf("only %d changes of three pods were told", len(events))
+	}
+	for _, event := range events {
 		status := event.Object.(*appsv1.Deployment).Status
 		if status.Replicas > 3 || status.AvailableReplicas < 2 {
 			t.Errorf("%d pods, %d of them available", status.Replicas, status.AvailableReplicas)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -70,17 +71,28 @@ func answer(w http.ResponseWriter, check func() error) {
 	w.Write([]byte("ok\n"))
 }
 
-// Until serves until ctx is over, then goes on for drain, so that those who do
+// Listen opens a port. It is the first that a service does: connections wait
+// until they are served, but where nobody listens a probe fails, and is tried
+// again only a whole period later.
+func Listen(address string) net.Listener {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return listener
+}
+
+// Until serves, each server on its listener, until ctx is over, then goes on for drain, so that those who do
 // not know yet are answered, and ends when every request is.
-func Until(ctx context.Context, drain time.Duration, health *Health, servers ...*http.Server) {
+func Until(ctx context.Context, drain time.Duration, health *Health, servers map[net.Listener]*http.Server) {
 	failed := make(chan error, len(servers))
-	for _, server := range servers {
+	for listener, server := range servers {
 		go func() {
 			var err error
 			if server.TLSConfig != nil {
-				err = server.ListenAndServeTLS("", "")
+				err = server.ServeTLS(listener, "", "")
 			} else {
-				err = server.ListenAndServe()
+				err = server.Serve(listener)
 			}
 			if !errors.Is(err, http.ErrServerClosed) {
 				failed <- err

@@ -203,3 +203,20 @@ func WaitLog(t testing.TB, namespace, pod, what string) {
 		return err == nil && strings.Contains(string(logs), what), string(logs)
 	})
 }
+
+// Collect keeps all that a watch tells, until stop is called, which gives it.
+func Collect(changes watch.Interface) (stop func() []watch.Event) {
+	var events []watch.Event
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for event := range changes.ResultChan() {
+			events = append(events, event)
+		}
+	}()
+	return func() []watch.Event {
+		changes.Stop()
+		<-done
+		return events
+	}
+}
