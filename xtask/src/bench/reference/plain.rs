@@ -50,7 +50,7 @@ impl Caches {
 
     /// Compiles all once, as the job of the commit before has done. Not measured.
     pub(crate) fn warm(&self, project: &Project, scratch: &Path) -> anyhow::Result<()> {
-        let done = self.0.join("warm");
+        let done = self.0.join(format!("warm-{}", project.tree));
         if done.exists() {
             return Ok(());
         }
