@@ -9,17 +9,27 @@ use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use crate::repository::shown;
 
-/// Waits for a child; how it ended and its CPU time in microseconds, that of
-/// its own waited-for children included.
-pub(crate) fn wait(child: &mut Child) -> anyhow::Result<(ExitStatus, u64)> {
+/// CPU time of a process that ended, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cpu {
+    /// Its own.
+    pub(crate) own_us: u64,
+    /// With that of all children that it waited for, and of theirs. What a
+    /// namespace took with it at its end is in none.
+    pub(crate) all_us: u64,
+}
+
+/// Waits for a child; how it ended and its CPU time.
+pub(crate) fn wait(child: &mut Child) -> anyhow::Result<(ExitStatus, Cpu)> {
     // Its own end of input may be what it waits for.
     drop(child.stdin.take());
     let pid = i32::try_from(child.id())?;
     // It is looked at after its end and before it is gone: only then do the
     // numbers have all of it.
     waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
-    let core_us = cpu_us(pid, true).unwrap_or(0);
-    Ok((child.wait()?, core_us))
+    let of = |children| cpu_us(pid, children).unwrap_or(0);
+    let cpu = Cpu { own_us: of(false), all_us: of(true) };
+    Ok((child.wait()?, cpu))
 }
 
 /// CPU time of a process in microseconds so far; with that of its waited-for
@@ -65,13 +75,13 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<u64> {
 /// Runs a command to its good end; what it printed, and its CPU time in
 /// microseconds.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<(String, u64)> {
-    let (status, text, core_us) = lines(command, |_, _| {})?;
+    let (status, text, cpu) = lines(command, |_, _| {})?;
     if !status.success() {
         let last: Vec<_> = text.lines().rev().take(20).collect();
         let last: Vec<_> = last.into_iter().rev().collect();
         bail!("{} ended with {status}\n{}", shown(command), last.join("\n"));
     }
-    Ok((text, core_us))
+    Ok((text, cpu.all_us))
 }
 
 /// Runs a command to its end; each is told the process and each line that it
@@ -79,7 +89,7 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<(String, u64)> {
 pub(crate) fn lines(
     command: &mut Command,
     mut each: impl FnMut(u32, &str),
-) -> anyhow::Result<(ExitStatus, String, u64)> {
+) -> anyhow::Result<(ExitStatus, String, Cpu)> {
     let shown = shown(command);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("{shown} does not start"))?;
@@ -90,8 +100,8 @@ pub(crate) fn lines(
         text.push_str(&line);
         text.push('\n');
     }
-    let (status, core_us) = wait(&mut child)?;
-    Ok((status, text, core_us))
+    let (status, cpu) = wait(&mut child)?;
+    Ok((status, text, cpu))
 }
 
 #[cfg(test)]

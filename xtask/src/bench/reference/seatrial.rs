@@ -29,7 +29,7 @@ pub(crate) fn run(
     let mut verdict_s = None;
     let mut command = seatrial(setup, state, &work);
     command.args(["run", "--format", "json"]);
-    let (status, text, core_us) = measured::lines(&mut command, |_, line| {
+    let (status, text, cpu) = measured::lines(&mut command, |_, line| {
         let Ok(event) = serde_json::from_str::<RunEvent>(line) else { return };
         if matches!(event.kind, RunEventKind::VerdictReached { .. }) {
             verdict_s = Some(began.elapsed().as_secs_f64());
@@ -46,7 +46,8 @@ pub(crate) fn run(
     let wall_s = verdict_s.context("a verdict was told")?;
     let account = summary.account().context("a run has an account")?;
     let chain_us = chain_us(&summary, &account);
-    let core_s = (source_us + core_us) as f64 / 1e6;
+    // What its nodes used is counted by control groups; it is itself in none.
+    let core_s = (source_us + account.core_us + cpu.own_us) as f64 / 1e6;
     let red = red(&summary);
     let mut record = Record { wall_s, core_s, red, tests: tests(&summary), ..record };
     record = record.accounted(&account, chain_us);

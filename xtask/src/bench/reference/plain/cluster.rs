@@ -95,9 +95,9 @@ impl Cluster {
         command.args(["/opt/seatrial/bin/ctr", "--namespace=k8s.io", "images", "import", "-"]);
         command.stdin(std::fs::File::open(archive)?).stdout(Stdio::null());
         let mut child = command.spawn().context("nsenter does not start")?;
-        let (status, core_us) = measured::wait(&mut child)?;
+        let (status, cpu) = measured::wait(&mut child)?;
         anyhow::ensure!(status.success(), "ctr cannot import {}: {status}", archive.display());
-        Ok(core_us)
+        Ok(cpu.all_us)
     }
 
     /// How `go test` starts a test program: on the node's network, as pods and
@@ -115,11 +115,10 @@ impl Cluster {
     /// no control group (the program that booted it).
     pub(super) fn delete(mut self) -> anyhow::Result<(u64, u64)> {
         let used = self.used_us();
-        let counted = self.counted_us();
-        let (status, all) = measured::wait(&mut self.boot)?; // closes its input
+        let (status, cpu) = measured::wait(&mut self.boot)?; // closes its input
         anyhow::ensure!(status.success(), "the cluster did not end well: {status}");
         super::remove(&self.dir)?;
-        Ok((used, all.saturating_sub(counted)))
+        Ok((used, cpu.own_us))
     }
 }
 

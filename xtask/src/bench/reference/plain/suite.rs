@@ -42,11 +42,11 @@ pub(super) fn run(
 ) -> anyhow::Result<Vec<Ran>> {
     eprintln!("    {:>7.1} s  test compile and execution", works.now_us() as f64 / 1e6);
     let mut watch = Watch::new(works, cluster, ready, at_once);
-    let (status, text, core_us) = measured::lines(&mut go, |go, line| watch.line(go, line))?;
+    let (status, text, cpu) = measured::lines(&mut go, |go, line| watch.line(go, line))?;
     anyhow::ensure!(!watch.ran.is_empty(), "go test ran no test: {status}\n{text}");
     // What go itself used is compiling.
     if let Some(compiled) = watch.compiled {
-        works.add_core(compiled, core_us.saturating_sub(watch.programs.values().sum()));
+        works.add_core(compiled, cpu.all_us.saturating_sub(watch.programs.values().sum()));
     }
     Ok(watch.ran)
 }
