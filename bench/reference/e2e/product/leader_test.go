@@ -108,7 +108,11 @@ func TestLeaderHandsOverWhenItEnds(t *testing.T) {
 	for deadline := time.After(10 * time.Second); holder != second; {
 		select {
 		case event := <-changes.ResultChan():
-			holder, _, _ = strings.Cut(*event.Object.(*coordinationv1.Lease).Spec.HolderIdentity, "/")
+			lease, ok := event.Object.(*coordinationv1.Lease)
+			if !ok {
+				t.Fatalf("the watch of the Lease ended: %v", event.Object)
+			}
+			holder, _, _ = strings.Cut(*lease.Spec.HolderIdentity, "/")
 			given = given || holder == ""
 		case <-deadline:
 			t.Fatalf("%s was not told; the last that was: %q", second, holder)

@@ -204,14 +204,16 @@ func WaitLog(t testing.TB, namespace, pod, what string) {
 	})
 }
 
-// Collect keeps all that a watch tells, until stop is called, which gives it.
+// Collect keeps all changes that a watch tells, until stop is called, which gives them.
 func Collect(changes watch.Interface) (stop func() []watch.Event) {
 	var events []watch.Event
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for event := range changes.ResultChan() {
-			events = append(events, event)
+			if event.Type != watch.Error { // the end of the connection, among others
+				events = append(events, event)
+			}
 		}
 	}()
 	return func() []watch.Event {
