@@ -13,6 +13,8 @@ struct Line {
     package: String,
     #[serde(default)]
     test: String,
+    #[serde(default)]
+    output: String,
 }
 
 /// What happened to a test or a program.
@@ -46,6 +48,13 @@ pub(crate) fn read(line: &str) -> Option<Happened> {
     })
 }
 
+/// What a test and its subtests wrote, out of all lines.
+pub(crate) fn said(text: &str, test: &str) -> String {
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let of = lines.filter(|line| line.test.split('/').next() == Some(test));
+    of.map(|line| line.output).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +82,11 @@ mod tests {
             assert_eq!(read(&line(nothing)), None);
         }
         assert_eq!(read("# seatrial.invalid/reference"), None);
+        let text = [
+            line(r#""Action":"output","Test":"TestA/sub","Output":"x\n""#),
+            line(r#""Action":"output","Test":"TestAB","Output":"y\n""#),
+            line(r#""Action":"output","Test":"TestA","Output":"z\n""#),
+        ];
+        assert_eq!(said(&text.join("\n"), "TestA"), "x\nz\n");
     }
 }

@@ -44,6 +44,9 @@ pub(super) fn run(
     let mut watch = Watch::new(works, cluster, ready, at_once);
     let (status, text, cpu) = measured::lines(&mut go, |go, line| watch.line(go, line))?;
     anyhow::ensure!(!watch.ran.is_empty(), "go test ran no test: {status}\n{text}");
+    for (_, test, ..) in watch.ran.iter().filter(|(_, _, passed, ..)| !passed) {
+        eprintln!("{}", gotest::said(&text, test));
+    }
     // What go itself used is compiling.
     if let Some(compiled) = watch.compiled {
         works.add_core(compiled, cpu.all_us.saturating_sub(watch.programs.values().sum()));
