@@ -96,7 +96,7 @@ impl Case {
     /// Listens until something happened, or the attempt is over.
     async fn until(&mut self, happened: impl Fn(&AttemptEvent) -> bool) -> Option<NodeOutcome> {
         loop {
-            let frame = timeout(Duration::from_secs(30), self.from_worker.recv()).await;
+            let frame = timeout(Duration::from_secs(120), self.from_worker.recv()).await;
             let frame = frame.unwrap_or_else(|_| panic!("silence after {:?}", self.events));
             match decode(&frame.expect("the worker is there")).expect("a message") {
                 FromWorker::Result { outcome, .. } => return Some(outcome),
@@ -211,8 +211,9 @@ async fn a_text_file_that_is_executable_is_not_given_to_a_shell() {
 async fn of_much_output_both_ends_are_kept() {
     let mut case = Case::new();
     let tree = case.tree(&[]);
-    let script =
-        "echo begins; head -c 70000000 /dev/zero | tr '\\0' '\\n'; echo why it failed; exit 3";
+    // Lines of 100 bytes.
+    let script = "echo begins; (yes $(printf 'x%.0s' {1..99}) || true) | head -c 70000000; \
+                  echo why it failed; exit 3";
     case.offer_suite(tree, suite(script));
     case.outcome().await;
     let tests = case.tests();
@@ -224,8 +225,12 @@ async fn of_much_output_both_ends_are_kept() {
     let log = std::fs::read_to_string(case.store.log_path(key)).expect("a log");
     assert!(log.len() < 65 << 20, "{} bytes", log.len());
     assert!(log.starts_with("begins\n") && log.ends_with("\nwhy it failed\n"));
-    let dropped = 70_000_000 + "begins\nwhy it failed\n".len() - (64 << 20);
-    assert!(log.contains(&format!("[{} bytes before this are not kept]\n", dropped + 1)));
+    // What is missing is told, to the byte.
+    let (begin, rest) = log.split_once('[').expect("a place where something is missing");
+    let (missing, end) = rest.split_once(" bytes before this are not kept]\n").expect("how much");
+    let missing: usize = missing.parse().expect("a number");
+    let all = 70_000_000 + "begins\nwhy it failed\n".len();
+    assert_eq!(begin.trim_end().len() + missing + end.len(), all);
     case.end().await;
 }
 
