@@ -43,8 +43,9 @@ pub struct NodeTime {
     pub poolable: bool,
     /// Its fastest recorded duration in seconds, where there is a record.
     pub fastest_s: Option<f64>,
-    /// Parts of it with a step of their own: step, start and end. They move
-    /// time between rows in the sum of spans only.
+    /// Parts of it with a step of their own: step, start and end. What of the
+    /// wall belongs to this node belongs to their rows while they last; where
+    /// two overlap, to the one that began first.
     pub spans: Vec<(Step, u64, u64)>,
 }
 
@@ -214,7 +215,7 @@ fn walk(run: &RunTimes, counted: &[bool]) -> Vec<Piece> {
         let end = end.min(now);
         gap(&mut pieces, end, now, run.planned_us);
         let start = start.min(end);
-        piece(&mut pieces, start, end, Some(i), Some(node.step));
+        parts(&mut pieces, start, end, i, node);
         now = start;
         next = node.after;
     }
@@ -239,6 +240,26 @@ fn gap(pieces: &mut Vec<Piece>, start: u64, end: u64, planned_us: u64) {
     let split = planned_us.clamp(start, end);
     piece(pieces, split, end, None, None);
     piece(pieces, start, split, None, Some(Step::Source));
+}
+
+/// Adds time of a node, split where a part of it has another row; last part
+/// first, as the walk goes.
+fn parts(pieces: &mut Vec<Piece>, start: u64, end: u64, i: usize, node: &NodeTime) {
+    let mut others: Vec<_> = node.spans.iter().filter(|(step, ..)| *step != node.step).collect();
+    others.sort_unstable_by_key(|(_, from, _)| *from);
+    let mut parts = Vec::new();
+    let mut now = start;
+    for (step, from, to) in others {
+        let from = (*from).clamp(now, end);
+        let to = (*to).clamp(from, end);
+        if from < to {
+            piece(&mut parts, now, from, Some(i), Some(node.step));
+            piece(&mut parts, from, to, Some(i), Some(*step));
+            now = to;
+        }
+    }
+    piece(&mut parts, now, end, Some(i), Some(node.step));
+    pieces.extend(parts.into_iter().rev());
 }
 
 fn piece(

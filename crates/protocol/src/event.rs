@@ -116,6 +116,12 @@ pub enum RunEventKind {
         outcome: NodeOutcome,
         /// What it used.
         usage: Usage,
+        /// From when until when a worker had it, in microseconds since the run
+        /// began. What lies before and after is the engine's own time: until
+        /// the start was recorded, and until the end was heard. `None`: not
+        /// known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ran_us: Option<(u64, u64)>,
     },
     /// A node will not run, since one that it needs did not end well.
     NodeSkipped {

@@ -112,6 +112,8 @@ pub enum FromWorker {
         outcome: NodeOutcome,
         /// What it used.
         usage: Usage,
+        /// How long the worker had it, in microseconds of the worker's clock.
+        took_us: u64,
     },
 }
 

@@ -254,11 +254,11 @@ mod snapshots {
         where the time went
           step                 wall s      %    core-s    spans s
           source                0.400    1.8       0.0        0.4
-          image pull            0.000    0.0       0.0        0.3
+          image pull            0.300    1.4       0.0        0.3
           cluster setup         0.000    0.0       4.6        4.2
           image build           8.798   40.7      11.2        8.8
           test compile          0.000    0.0       6.0        7.4
-          test setup            5.038   23.3       2.0        4.7
+          test setup            4.738   21.9       2.0        4.7
           test execution        7.360   34.1       0.9        7.4
           post test             0.000    0.0       0.1        0.5
           unattributed          0.016    0.1
@@ -275,7 +275,9 @@ mod snapshots {
               9.0     0.0  unattributed    no node ran
               9.0     0.2  image build     image/guestbook                 build/server
               9.2     0.0  unattributed    no node ran
-              9.2     5.0  test setup      default/install                 image/guestbook
+              9.2     0.2  test setup      default/install                 image/guestbook
+              9.4     0.3  image pull      default/install                 image/guestbook
+              9.7     4.5  test setup      default/install                 image/guestbook
              14.2     0.0  unattributed    no node ran
              14.3     7.4  test execution  default/e2e                     default/install
              21.6     0.0  unattributed    no node ran
@@ -324,7 +326,9 @@ mod snapshots {
               9.0     0.0  unattributed    no node ran
               9.0     0.2  image build     image/guestbook                 build/server
               9.2     0.0  unattributed    no node ran
-              9.2     5.0  test setup      default/install                 image/guestbook
+              9.2     0.2  test setup      default/install                 image/guestbook
+              9.4     0.3  image pull      default/install                 image/guestbook
+              9.7     4.5  test setup      default/install                 image/guestbook
              14.2     0.0  unattributed    no node ran
              14.3     1.3  test execution  default/e2e                     default/install
              15.5     0.0  unattributed    no node ran
@@ -370,11 +374,11 @@ mod snapshots {
         where the time went
           step                 wall s      %    core-s    spans s
           source                0.400    2.6       0.0        0.4
-          image pull            0.000    0.0       0.0        0.3
+          image pull            0.300    1.9       0.0        0.3
           cluster setup         0.000    0.0       4.6        4.2
           image build           8.798   56.7      11.2        8.8
           test compile          0.000    0.0       6.0        7.4
-          test setup            5.038   32.5       2.0        4.7
+          test setup            4.738   30.6       2.0        4.7
           test execution        1.250    8.1       0.0        1.3
           post test             0.000    0.0       0.0        0.0
           unattributed          0.014    0.1
@@ -389,7 +393,9 @@ mod snapshots {
               9.0     0.0  unattributed    no node ran
               9.0     0.2  image build     image/guestbook                 build/server
               9.2     0.0  unattributed    no node ran
-              9.2     5.0  test setup      default/install                 image/guestbook
+              9.2     0.2  test setup      default/install                 image/guestbook
+              9.4     0.3  image pull      default/install                 image/guestbook
+              9.7     4.5  test setup      default/install                 image/guestbook
              14.2     0.0  unattributed    no node ran
              14.3     1.3  test execution  default/e2e                     default/install
 

@@ -60,7 +60,10 @@ impl Recorder {
     fn finish(&mut self, ms: u64, node: u32, outcome: NodeOutcome, core_ms: u64) {
         let usage = Usage { core_us: core_ms * 1000, memory_peak: 64 << 20 };
         let (attempt, epoch) = (attempt(), Epoch(1));
-        self.at(ms, RunEventKind::NodeFinished { node, attempt, epoch, outcome, usage });
+        self.at(
+            ms,
+            RunEventKind::NodeFinished { node, attempt, epoch, outcome, usage, ran_us: None },
+        );
     }
 
     fn select(&mut self, ms: u64, names: &[&str]) {

@@ -241,9 +241,9 @@ impl Summary {
                     node.spans.push(Span { step, name, start_us: *start_us, end_us: *end_us });
                 }
             }
-            RunEventKind::NodeFinished { node: place, outcome, usage, .. } => {
+            RunEventKind::NodeFinished { node: place, outcome, usage, ran_us, .. } => {
                 if let Some(node) = self.node_mut(*place) {
-                    node.finish(at_us, outcome, *usage);
+                    node.finish(ran_us.unwrap_or((0, at_us)), at_us, outcome, *usage);
                     if matches!(node.state, NodeState::Failed(_)) {
                         self.failed.push(*place);
                     }
@@ -443,8 +443,15 @@ impl NodeSummary {
         self.state = NodeState::Running;
     }
 
-    fn finish(&mut self, at_us: u64, outcome: &NodeOutcome, usage: Usage) {
-        self.end_us = Some(at_us);
+    /// `ran_us`: from when until when a worker had it. What it waited for the
+    /// engine before and after is no part of its time.
+    fn finish(&mut self, ran_us: (u64, u64), at_us: u64, outcome: &NodeOutcome, usage: Usage) {
+        let started_us = self.start_us.unwrap_or(at_us).min(at_us);
+        let begin_us = ran_us.0.clamp(started_us, at_us);
+        if self.attempts <= 1 {
+            self.start_us = self.start_us.map(|_| begin_us);
+        }
+        self.end_us = Some(ran_us.1.clamp(begin_us, at_us));
         self.usage.core_us = self.usage.core_us.saturating_add(usage.core_us);
         self.usage.memory_peak = self.usage.memory_peak.max(usage.memory_peak);
         self.progress = None;

@@ -102,12 +102,13 @@ impl Attempt {
     /// Says that it is over: the last that is said of it.
     pub(crate) async fn end(&self, outcome: NodeOutcome, usage: Usage) {
         let (attempt, epoch) = (self.inner.id, self.inner.epoch);
-        let mut frame = encode(&FromWorker::Result { attempt, epoch, outcome, usage });
+        let took_us = micros(self.inner.began.elapsed());
+        let mut frame = encode(&FromWorker::Result { attempt, epoch, outcome, usage, took_us });
         if frame.len() > FRAME_LIMIT {
             let message = format!("the result of this attempt has {} bytes", frame.len());
             let failure = Failure::environment("worker.result_too_large", message);
             let outcome = NodeOutcome::Failed { failure };
-            frame = encode(&FromWorker::Result { attempt, epoch, outcome, usage });
+            frame = encode(&FromWorker::Result { attempt, epoch, outcome, usage, took_us });
         }
         let _ = self.inner.to_engine.send(frame).await;
     }
@@ -131,9 +132,18 @@ impl Attempt {
 
     /// Says what part of its time went where.
     pub(crate) async fn span(&self, step: Step, name: &str, start: Instant, end: Instant) {
+        self.event(self.span_event(step, name, start, end)).await;
+    }
+
+    /// The same, from a thread that may block.
+    pub(crate) fn span_blocking(&self, step: Step, name: &str, start: Instant, end: Instant) {
+        self.event_blocking(self.span_event(step, name, start, end));
+    }
+
+    fn span_event(&self, step: Step, name: &str, start: Instant, end: Instant) -> AttemptEvent {
         let since = |at: Instant| micros(at.saturating_duration_since(self.inner.began));
         let (start_us, end_us) = (since(start), since(end));
-        self.event(AttemptEvent::Span { step, name: name.to_owned(), start_us, end_us }).await;
+        AttemptEvent::Span { step, name: name.to_owned(), start_us, end_us }
     }
 
     /// A log stream of this attempt that bytes can be appended to.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use seatrial_core::action::{ImageAction, ImageBase};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
+use seatrial_core::step::Step;
 use seatrial_oci::Pull;
 use seatrial_protocol::event::Usage;
 use tokio::runtime::Handle;
@@ -21,17 +22,20 @@ pub(crate) fn make(
 ) -> Result<Made, Failure> {
     let store = machine.store();
     let platform = &machine.platform().name;
-    let began = Instant::now();
     if let ImageBase::Registry { name, digest } = &action.base
         && !store.has_blob(*digest)
     {
+        let began = Instant::now();
         attempt.progress(format!("pulling {name}"), None);
         let (store, name, digest) = (store.clone(), name.clone(), *digest);
         let platform = platform.clone();
-        attempt.until_cancelled(move || {
+        let pulled = attempt.until_cancelled(move || {
             Ok(seatrial_oci::pull(&store, Pull { name: &name, digest, platform: &platform })?)
-        })?;
+        });
+        attempt.span_blocking(Step::ImagePull, "pull", began, Instant::now());
+        pulled?;
     }
+    let began = Instant::now();
     let image = seatrial_oci::assemble(store, action, platform)?;
     if let Some(layers) = machine.layers().cloned() {
         // Beside what comes next. Whoever answers with the image waits for it.

@@ -112,14 +112,18 @@ fn a_stopped_run_was_waiting_for_what_ran_longest() {
 }
 
 #[test]
-fn named_spans_move_time_between_rows_of_the_sum_only() {
+fn named_spans_have_rows_of_their_own() {
     let mut install = node(Step::TestSetup, &[], 0, 100);
     install.spans = vec![(Step::ImagePull, 10, 40), (Step::ImagePull, 20, 50)];
     let account = Account::of(&run(vec![install], 0, 100));
     let span = |step| account.rows.iter().find(|row| row.step == step).map(|row| row.span_us);
     assert_eq!(span(Step::ImagePull), Some(60));
     assert_eq!(span(Step::TestSetup), Some(60), "what the pulls leave of it");
-    assert_eq!(wall_of(&account, Step::TestSetup), 100);
+    assert_eq!(wall_of(&account, Step::TestSetup), 60);
+    assert_eq!(wall_of(&account, Step::ImagePull), 40);
+    let pieces: Vec<_> = account.pieces.iter().map(|p| (p.start_us, p.end_us, p.step)).collect();
+    let (setup, pull) = (Some(Step::TestSetup), Some(Step::ImagePull));
+    assert_eq!(pieces, [(0, 10, setup), (10, 40, pull), (40, 50, pull), (50, 100, setup)]);
 }
 
 #[test]
@@ -249,7 +253,8 @@ proptest! {
             prop_assert!(piece.end_us > piece.start_us);
             now = piece.end_us;
             if let Some(node) = piece.node.map(|i| &run.nodes[i]) {
-                prop_assert_eq!(piece.step, Some(node.step));
+                let spans = node.spans.iter().map(|(step, ..)| *step);
+                prop_assert!(spans.chain([node.step]).any(|step| piece.step == Some(step)));
                 prop_assert!(node.start_us.is_some_and(|start| start <= piece.start_us));
                 prop_assert!(node.end_us.is_none_or(|end| piece.end_us <= end));
             }

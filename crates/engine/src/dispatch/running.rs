@@ -35,8 +35,11 @@ impl Log {
     }
 
     fn event(&self, kind: RunEventKind) -> RunEvent {
-        let at_us = micros(self.began.elapsed().as_micros());
-        RunEvent { run: self.run, seq: self.seq, at_us, kind }
+        RunEvent { run: self.run, seq: self.seq, at_us: self.now_us(), kind }
+    }
+
+    fn now_us(&self) -> u64 {
+        micros(self.began.elapsed().as_micros())
     }
 }
 
@@ -45,8 +48,9 @@ impl Log {
 struct Attempt {
     node: u32,
     epoch: Epoch,
-    /// Microseconds since the run began when it was started.
-    start_us: u64,
+    /// Microseconds since the run began when the worker was told; `None`: not
+    /// yet.
+    offered_us: Option<u64>,
 }
 
 /// A run that is being dispatched.
@@ -61,7 +65,7 @@ pub(super) struct Running<'a> {
     priority: Vec<f64>,
     capacity: Capacity,
     log: Log,
-    offers: Vec<ToWorker>,
+    offers: Vec<Offer>,
     verdict: Option<Verdict>,
 }
 
@@ -206,19 +210,15 @@ impl<'a> Running<'a> {
         let attempt = AttemptId::from_uuid(Uuid::now_v7());
         let epoch = self.epoch;
         self.happen(RunEventKind::NodeStarted { node: place, attempt, epoch, after });
-        let start_us = self.log.pending.last().map_or(0, |event| event.at_us);
-        self.attempts.insert(attempt, Attempt { node: place, epoch, start_us });
+        self.attempts.insert(attempt, Attempt { node: place, epoch, offered_us: None });
         match self.order(place) {
-            Ok(order) => self.offers.push(ToWorker::Offer(Box::new(Offer {
-                run: self.log.run,
-                node: name,
-                attempt,
-                epoch,
-                order,
-            }))),
+            Ok(order) => {
+                let run = self.log.run;
+                self.offers.push(Offer { run, node: name, attempt, epoch, order });
+            }
             Err(failure) => {
                 let outcome = NodeOutcome::Failed { failure };
-                self.finish_node(attempt, epoch, outcome, Usage::default());
+                self.finish_node(attempt, epoch, outcome, Usage::default(), None);
             }
         }
     }
@@ -264,15 +264,16 @@ impl<'a> Running<'a> {
                     self.take_event(found, event, recorder);
                 }
             }
-            FromWorker::Result { attempt, epoch, outcome, usage } => {
-                self.finish_node(attempt, epoch, outcome, usage);
+            FromWorker::Result { attempt, epoch, outcome, usage, took_us } => {
+                self.finish_node(attempt, epoch, outcome, usage, Some(took_us));
             }
         }
     }
 
     fn take_event(&mut self, attempt: Attempt, event: AttemptEvent, recorder: &mut dyn Recorder) {
         let node = attempt.node;
-        let since = |offset: u64| attempt.start_us.saturating_add(offset);
+        let offered_us = attempt.offered_us.unwrap_or_default();
+        let since = |offset: u64| offered_us.saturating_add(offset);
         let kind = match event {
             AttemptEvent::Progress { text, fraction } => {
                 let kind = RunEventKind::NodeProgress { node, text, fraction };
@@ -317,14 +318,20 @@ impl<'a> Running<'a> {
         epoch: Epoch,
         outcome: NodeOutcome,
         usage: Usage,
+        took_us: Option<u64>,
     ) {
         // A result of a try that is no longer the current one is dropped: what
         // it made may be found by its key, but it decides nothing.
-        let Some(Attempt { node, .. }) = self.current(attempt, epoch) else {
+        let Some(Attempt { node, offered_us, .. }) = self.current(attempt, epoch) else {
             return;
         };
         self.attempts.remove(&attempt);
-        self.happen(RunEventKind::NodeFinished { node, attempt, epoch, outcome, usage });
+        let now_us = self.log.now_us();
+        let ran_us = offered_us.map(|offered_us| {
+            let end_us = took_us.map_or(now_us, |took_us| offered_us.saturating_add(took_us));
+            (offered_us, end_us.min(now_us))
+        });
+        self.happen(RunEventKind::NodeFinished { node, attempt, epoch, outcome, usage, ran_us });
     }
 
     fn current(&self, attempt: AttemptId, epoch: Epoch) -> Option<Attempt> {
@@ -353,7 +360,7 @@ impl<'a> Running<'a> {
         for (id, attempt) in lost {
             let failure = Failure::environment("worker.lost", format!("the worker is lost: {why}"));
             let outcome = NodeOutcome::Failed { failure };
-            self.finish_node(id, attempt.epoch, outcome, Usage::default());
+            self.finish_node(id, attempt.epoch, outcome, Usage::default(), None);
         }
     }
 
@@ -374,7 +381,10 @@ impl<'a> Running<'a> {
             self.log.pending.clear();
         }
         for offer in self.offers.drain(..) {
-            link.send(&offer);
+            if let Some(attempt) = self.attempts.get_mut(&offer.attempt) {
+                attempt.offered_us = Some(self.log.now_us());
+            }
+            link.send(&ToWorker::Offer(Box::new(offer)));
         }
         Ok(())
     }

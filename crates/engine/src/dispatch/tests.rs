@@ -24,6 +24,8 @@ use uuid::Uuid;
 use super::*;
 use crate::{WorkerEnd, fold, link};
 
+mod honest;
+
 /// A build, and an environment in which a suite of it runs.
 fn plan() -> Plan {
     let name = |text: &str| text.parse::<Name>().expect("a name");
@@ -121,7 +123,9 @@ fn done() -> NodeOutcome {
 
 fn result(offer: &Offer, outcome: NodeOutcome) -> FromWorker {
     let usage = Usage { core_us: 1000, memory_peak: 0 };
-    FromWorker::Result { attempt: offer.attempt, epoch: offer.epoch, outcome, usage }
+    let (attempt, epoch) = (offer.attempt, offer.epoch);
+    // As much as ever it can have been: the engine bounds what a worker claims.
+    FromWorker::Result { attempt, epoch, outcome, usage, took_us: u64::MAX }
 }
 
 fn event(offer: &Offer, event: AttemptEvent) -> FromWorker {
@@ -166,6 +170,18 @@ struct Ran {
     events: Vec<RunEvent>,
     /// What the worker was told: `offer NODE`, `cancel NODE`.
     told: Vec<String>,
+}
+
+fn facts() -> RunFacts {
+    RunFacts {
+        run: RunId::from_uuid(Uuid::from_u128(1)),
+        began: Instant::now(),
+        project: "guestbook".to_owned(),
+        commit: None,
+        dirty: false,
+        history: [4.0, 1.0, 2.0, 3.0].map(|expected| (Some(expected), None)).to_vec(),
+        keep: false,
+    }
 }
 
 /// Runs the plan with a worker that answers to each offer with what `answer`
@@ -213,15 +229,7 @@ fn run(
         }
         drop(want_stop);
     };
-    let facts = RunFacts {
-        run: RunId::from_uuid(Uuid::from_u128(1)),
-        began: Instant::now(),
-        project: "guestbook".to_owned(),
-        commit: None,
-        dirty: false,
-        history: [4.0, 1.0, 2.0, 3.0].map(|expected| (Some(expected), None)).to_vec(),
-        keep: false,
-    };
+    let facts = facts();
     let mut recording = Recording { events: Vec::new(), fails_at };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let ended = runtime.expect("a runtime").block_on(async {
@@ -256,7 +264,7 @@ fn shown(events: &[RunEvent]) -> String {
     let line = |event: &RunEvent| {
         let mut value = serde_json::to_value(event).expect("an event is JSON");
         let fields = value.as_object_mut().expect("an event is an object");
-        for random in ["run", "at_us", "started_unix_ms", "attempt", "usage"] {
+        for random in ["run", "at_us", "started_unix_ms", "attempt", "usage", "ran_us"] {
             fields.remove(random);
         }
         if let Some(nodes) = fields.get_mut("nodes").and_then(|nodes| nodes.as_array_mut()) {

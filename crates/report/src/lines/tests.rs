@@ -31,11 +31,11 @@ fn passed_run() {
 
     step                 wall s      %    core-s    spans s
     source                0.400    2.5       0.0        0.4
-    image pull            0.000    0.0       0.0        0.3
+    image pull            0.300    1.9       0.0        0.3
     cluster setup         0.000    0.0       4.6        4.2
     image build           8.798   55.6      11.2        8.8
     test compile          0.000    0.0       6.0        7.4
-    test setup            5.038   31.9       2.0        4.7
+    test setup            4.738   30.0       2.0        4.7
     test execution        1.570    9.9       0.4        1.6
     post test             0.000    0.0       0.0        0.0
     unattributed          0.016    0.1
@@ -76,11 +76,11 @@ fn failed_run() {
 
     step                 wall s      %    core-s    spans s
     source                0.400    1.8       0.0        0.4
-    image pull            0.000    0.0       0.0        0.3
+    image pull            0.300    1.4       0.0        0.3
     cluster setup         0.000    0.0       4.6        4.2
     image build           8.798   40.7      11.2        8.8
     test compile          0.000    0.0       6.0        7.4
-    test setup            5.038   23.3       2.0        4.7
+    test setup            4.738   21.9       2.0        4.7
     test execution        7.360   34.1       0.9        7.4
     post test             0.000    0.0       0.0        0.0
     unattributed          0.016    0.1
@@ -118,11 +118,11 @@ fn flaky_run() {
 
     step                 wall s      %    core-s    spans s
     source                0.400    2.5       0.0        0.4
-    image pull            0.000    0.0       0.0        0.3
+    image pull            0.300    1.9       0.0        0.3
     cluster setup         0.000    0.0       4.6        4.2
     image build           8.798   55.0      11.2        8.8
     test compile          0.000    0.0       6.0        7.4
-    test setup            5.038   31.5       2.0        4.7
+    test setup            4.738   29.6       2.0        4.7
     test execution        1.751   10.9       0.4        1.8
     post test             0.000    0.0       0.0        0.0
     unattributed          0.015    0.1
@@ -221,11 +221,11 @@ fn cancelled_run() {
 
     step                 wall s      %    core-s    spans s
     source                0.400    2.7       0.0        0.4
-    image pull            0.000    0.0       0.0        0.3
+    image pull            0.300    2.0       0.0        0.3
     cluster setup         0.000    0.0       4.6        4.2
     image build           8.798   58.8      11.2        8.8
     test compile          0.000    0.0       6.0        7.4
-    test setup            5.038   33.7       2.0        4.7
+    test setup            4.738   31.7       2.0        4.7
     test execution        0.710    4.7       0.1        0.7
     post test             0.000    0.0       0.0        0.0
     unattributed          0.015    0.1
@@ -268,12 +268,12 @@ fn run_with_a_session_that_was_tried_elsewhere() {
           [cluster.component_died] says nothing about the product; tried again as default/e2e#2
 
     step                 wall s      %    core-s    spans s
-    source                0.400    1.6       0.0        0.4
-    image pull            0.000    0.0       0.0        0.3
+    source                0.400    1.5       0.0        0.4
+    image pull            0.300    1.2       0.0        0.3
     cluster setup         4.109   16.1       9.1        8.3
     image build           8.798   34.4      11.2        8.8
     test compile          0.000    0.0       6.0        7.4
-    test setup            9.037   35.3       3.9        8.7
+    test setup            8.737   34.2       3.9        8.7
     test execution        2.811   11.0       0.7        2.8
     post test             0.385    1.5       0.1        0.4
     unattributed          0.022    0.1
@@ -309,11 +309,11 @@ fn run_with_a_test_that_breaks_its_environment() {
 
     step                 wall s      %    core-s    spans s
     source                0.400    1.6       0.0        0.4
-    image pull            0.000    0.0       0.0        0.3
+    image pull            0.300    1.2       0.0        0.3
     cluster setup         4.109   16.3       9.1        8.3
     image build           8.798   34.8      11.2        8.8
     test compile          0.000    0.0       6.0        7.4
-    test setup            9.037   35.8       3.9        8.7
+    test setup            8.737   34.6       3.9        8.7
     test execution        2.503    9.9       0.7        2.5
     post test             0.385    1.5       0.1        0.4
     unattributed          0.022    0.1
@@ -369,11 +369,11 @@ fn cut_run() {
 
     step                 wall s      %    core-s    spans s
     source                0.400    2.6       0.0        0.4
-    image pull            0.000    0.0       0.0        0.3
+    image pull            0.300    1.9       0.0        0.3
     cluster setup         0.000    0.0       4.6        4.2
     image build           8.798   56.7      11.2        8.8
     test compile          0.000    0.0       6.0        7.4
-    test setup            5.038   32.5       2.0        4.7
+    test setup            4.738   30.6       2.0        4.7
     test execution        1.250    8.1       0.0        1.3
     post test             0.000    0.0       0.0        0.0
     unattributed          0.014    0.1
