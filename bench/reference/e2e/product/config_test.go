@@ -125,6 +125,10 @@ func TestBrokenCertificateIsNotTaken(t *testing.T) {
 	_, err := secrets.Create(t.Context(), certificate(t, 7), metav1.CreateOptions{})
 	Must(t, err, "create the Secret")
 	CopyFront(t, namespace, Replicas(1))
+	Eventually(t, 10*time.Second, "the good certificate", func(ctx context.Context) (bool, any) {
+		got, err := serial(ctx, namespace)
+		return err == nil && got == 7, fmt.Sprint(got, err)
+	})
 	broken := certificate(t, 8)
 	broken.Data["tls.key"] = certificate(t, 9).Data["tls.key"] // of another certificate
 	_, err = secrets.Update(t.Context(), broken, metav1.UpdateOptions{})

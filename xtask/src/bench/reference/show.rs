@@ -86,33 +86,29 @@ pub(crate) fn tables(records: &[Record]) -> String {
     out
 }
 
-/// Whether the broken commit was red by every system, in every round, and in the
-/// same tests; `None`: not every system has run it.
+/// In which tests the broken commit was red by every system, in every round, and
+/// which others were red; `None`: not every system has run it.
 pub(crate) fn agreement(records: &[Record]) -> Option<String> {
-    let mut each =
-        System::ALL.map(|system| (system, of(records, Case::Broken, system))).into_iter();
-    let (_, first) = each.next()?;
-    let red = &first.first()?.red;
-    let mut others = first;
-    for (_, runs) in each {
-        runs.first()?;
-        others.extend(runs);
+    let mut runs = Vec::new();
+    for system in System::ALL {
+        let of = of(records, Case::Broken, system);
+        of.first()?;
+        runs.extend(of);
     }
-    let differs: Vec<_> = others.iter().filter(|run| run.red != *red).collect();
-    Some(match differs.first() {
-        None if red.is_empty() => "the broken commit is red by no system".to_owned(),
-        None => format!(
-            "the broken commit is red by every system, in the same tests: {}",
-            red.join(", ")
-        ),
-        Some(run) => format!(
-            "the broken commit is red in other tests by {}, round {}: {} and not {}",
-            run.system.word(),
-            run.round,
-            run.red.join(", "),
-            red.join(", ")
-        ),
-    })
+    let always = |test: &&String| runs.iter().all(|run| run.red.contains(test));
+    let same: Vec<_> = runs[0].red.iter().filter(always).cloned().collect();
+    let mut text = match same.is_empty() {
+        true => "the broken commit is red in no test by every system".to_owned(),
+        false => format!("the broken commit is red by every system in: {}", same.join(", ")),
+    };
+    for run in runs {
+        let others: Vec<_> = run.red.iter().filter(|test| !same.contains(test)).cloned().collect();
+        if !others.is_empty() {
+            let (system, round) = (run.system.word(), run.round);
+            let _ = write!(text, "\nbesides, {system}, round {round}: {}", others.join(", "));
+        }
+    }
+    Some(text)
 }
 
 fn shown(runs: &[&Record], text: String) -> String {
@@ -169,11 +165,15 @@ red, seatrial, round 2: default product TestA
         let mut runs = vec![red(System::Baseline, &["A"]), red(System::Careful, &["A"])];
         assert_eq!(agreement(&runs), None);
         runs.push(red(System::Seatrial, &["A"]));
-        let same = "the broken commit is red by every system, in the same tests: A";
+        let same = "the broken commit is red by every system in: A";
         assert_eq!(agreement(&runs).as_deref(), Some(same));
-        runs[2] = red(System::Seatrial, &[]);
-        let other = "the broken commit is red in other tests by seatrial, round 1:  and not A";
-        assert_eq!(agreement(&runs).as_deref(), Some(other));
+        runs.push(red(System::Careful, &["A", "B"]));
+        let besides = format!("{same}\nbesides, careful, round 1: B");
+        assert_eq!(agreement(&runs), Some(besides));
+        runs.push(red(System::Seatrial, &[]));
+        assert!(
+            agreement(&runs).is_some_and(|text| text.starts_with("the broken commit is red in no"))
+        );
     }
 
     #[test]
