@@ -68,8 +68,10 @@ func TestJobIsRetried(t *testing.T) {
 
 func TestJobHasADeadline(t *testing.T) {
 	namespace := NewNamespace(t)
-	two := int64(2)
-	startJob(t, namespace, "endless", FrontPod(t, "wait"), func(spec *batchv1.JobSpec) { spec.ActiveDeadlineSeconds = &two })
+	one, two := int64(1), int64(2)
+	spec := FrontPod(t, "wait")
+	spec.TerminationGracePeriodSeconds = &one // the job fails when its pod has ended
+	startJob(t, namespace, "endless", spec, func(spec *batchv1.JobSpec) { spec.ActiveDeadlineSeconds = &two })
 	if _, reason := waitJob(t, namespace, "endless", batchv1.JobFailed); reason != batchv1.JobReasonDeadlineExceeded {
 		t.Errorf("reason %s", reason)
 	}
