@@ -2,10 +2,14 @@
 //! what is said when they misbehave. These tests need root, git, Go and
 //! util-linux, and no components.
 
+#[path = "builds/account.rs"]
+mod account;
 #[path = "support/command_lines.rs"]
 mod command_lines;
 #[path = "support/events.rs"]
 mod events;
+#[path = "builds/full.rs"]
+mod full;
 #[path = "builds/keys.rs"]
 mod keys;
 #[path = "support/processes.rs"]

@@ -101,6 +101,10 @@ impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let message = Failure::chain(&error);
         match error {
+            SourceError::NoGit(error) if error.kind() != io::ErrorKind::NotFound => {
+                Self::environment("git.failed", message)
+                    .hint("this machine refused: too few open files (`ulimit -n`) or processes (`ulimit -u`)?")
+            }
             SourceError::NoGit(_) => Self::environment("git.missing", message)
                 .hint("install Git (`apt-get install git`)"),
             SourceError::NotAWorkTree(_) => Self::config("git.no_work_tree", message)

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 
@@ -117,9 +118,10 @@ impl StoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::StateDir { .. } => "server.data_dir",
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "store.full",
-            Self::Io { .. } => "store.io",
-            Self::Records { .. } => "store.records",
+            Self::Io { source, .. } => lack(source).map_or("store.io", |lack| lack.code),
+            Self::Records { source, .. } => {
+                lack_of_records(source.as_ref()).map_or("store.records", |lack| lack.code)
+            }
             Self::Poisoned { .. } => "store.poisoned",
             Self::DigestMismatch { .. } => "cas.digest_mismatch",
             Self::TooLarge { .. } => "cas.too_large",
@@ -130,6 +132,60 @@ impl StoreError {
             Self::NoRun(_) | Self::AmbiguousRun { .. } => "run.unknown",
         }
     }
+}
+
+/// Something that a machine has too little of, and whoever runs it can give.
+struct Lack {
+    code: &'static str,
+    hint: &'static str,
+}
+
+const FULL: &Lack = &Lack {
+    code: "store.full",
+    hint: "make room on the disk of the state directory (`df -h`, `df -i`); `seatrial gc` helps",
+};
+const READ_ONLY: &Lack = &Lack {
+    code: "store.read_only",
+    hint: "the file system of the state directory is read-only: look into `dmesg`, or use another with --state-dir",
+};
+const FILES: &Lack =
+    &Lack { code: "store.open_files", hint: "let it open more files: `ulimit -n 1024`" };
+/// The database says only that something went wrong with a file of it.
+const SOME: &Lack = &Lack {
+    code: "store.records",
+    hint: "the disk of the state directory may have no room or inodes left (`df -h`, `df -i`), or this process may open too few files (`ulimit -n`)",
+};
+const LACKS: [&Lack; 4] = [FULL, READ_ONLY, FILES, SOME];
+
+/// The kernel's answer, also where a library has put its own words around it.
+pub(crate) fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw).or(match error.kind() {
+        io::ErrorKind::StorageFull => Some(Errno::ENOSPC),
+        io::ErrorKind::QuotaExceeded => Some(Errno::EDQUOT),
+        io::ErrorKind::ReadOnlyFilesystem => Some(Errno::EROFS),
+        _ => None,
+    })
+}
+
+/// What the kernel's answer says that there is too little of.
+fn lack(error: &io::Error) -> Option<&'static Lack> {
+    Some(match errno(error)? {
+        Errno::ENOSPC | Errno::EDQUOT => FULL,
+        Errno::EROFS => READ_ONLY,
+        Errno::EMFILE | Errno::ENFILE => FILES,
+        _ => return None,
+    })
+}
+
+/// The same of the database's, which does not pass on what the kernel said.
+fn lack_of_records(error: &(dyn std::error::Error + 'static)) -> Option<&'static Lack> {
+    use rusqlite::ErrorCode;
+    Some(match error.downcast_ref::<rusqlite::Error>()?.sqlite_error_code()? {
+        ErrorCode::DiskFull => FULL,
+        ErrorCode::ReadOnly => READ_ONLY,
+        ErrorCode::CannotOpen | ErrorCode::SystemIoFailure => SOME,
+        _ => return None,
+    })
 }
 
 impl From<TreeError> for StoreError {
@@ -152,10 +208,13 @@ impl From<StoreError> for Failure {
             }
             StoreError::Poisoned { .. } => Failure::environment(code, message)
                 .hint("check the disk (`dmesg`), then start again"),
-            _ if code == "store.full" => {
-                Failure::environment(code, message).hint("make room on that disk")
+            _ => {
+                let failure = Failure::environment(code, message);
+                match LACKS.iter().find(|lack| lack.code == code) {
+                    Some(lack) => failure.hint(lack.hint),
+                    None => failure,
+                }
             }
-            _ => Failure::environment(code, message),
         }
     }
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::sys::statfs::{FsType, statfs};
 
-use crate::error::StoreError;
+use crate::error::{StoreError, errno};
 
 /// Free bytes below which a store is not opened: a database, a cluster and
 /// its logs in the last gibibyte end as corruption elsewhere.
@@ -57,6 +58,12 @@ impl StateDirProblem {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::NotWritable(why) if *why == words(Errno::ENOSPC) => {
+                "make room on that disk (`df -i`: it may have no inodes left), or use another with --state-dir"
+            }
+            Self::NotWritable(why) if *why == words(Errno::EROFS) => {
+                "make that disk writable (`dmesg` may say why it is not), or use another with --state-dir"
+            }
             Self::NotWritable(_) => "choose a directory of your own with --state-dir",
             Self::NoSpace { .. } => "make room on that disk, or use another with --state-dir",
             Self::Network(_) => "choose a directory on a local disk with --state-dir",
@@ -111,10 +118,14 @@ pub(crate) fn prepare(dir: &Path) -> Result<(), StoreError> {
 
 /// The kernel's words without the path, which the error names already.
 fn plain(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
+    match errno(error) {
+        Some(errno) => words(errno),
         None => error.kind().to_string(),
     }
+}
+
+fn words(errno: Errno) -> String {
+    errno.desc().to_lowercase()
 }
 
 fn magic(fs_type: FsType) -> i64 {

@@ -15,7 +15,7 @@ use seatrial_core::tail::Tail;
 use seatrial_protocol::event::Usage;
 use seatrial_sandbox::Error as SandboxError;
 use seatrial_sandbox::action::{
-    ActionSpec, Network, Outcome, ProcessLimits, Running, Stopper, Stream, base_root,
+    ActionSpec, Network, Outcome, ProcessLimits, Running, Status, Stopper, Stream, base_root,
 };
 use seatrial_sandbox::cgroup::{Cgroup, Limits};
 use seatrial_sandbox::root::Mount;
@@ -42,6 +42,9 @@ const TASKS: u64 = 8192;
 /// Bytes that stay free on the disk of the store: a command that leaves less
 /// is stopped, before everything else on this machine fails.
 const FREE: u64 = 512 << 20;
+/// Inodes free on that disk below which a command that failed did so for lack
+/// of them.
+const INODES: u64 = 16;
 /// How often free space is looked at, and the time, since the deadline moves.
 /// The kernel tells nobody when space falls.
 const LOOK: Duration = Duration::from_millis(200);
@@ -222,6 +225,14 @@ pub(crate) fn run(
             return Err(NoEnd::Failed(failure.hint(hint)));
         }
         Some(Stopped::TimedOut) => outcome.timed_out = true,
+        // Inodes run out too soon to be seen coming, and then nothing works.
+        None if outcome.status != Status::Code(0)
+            && free_inodes(machine.store().dir()) < INODES =>
+        {
+            let failure = Failure::environment("build.disk_full", "the disk has no inodes left");
+            let hint = "remove files from the disk of the state directory (`df -i`)";
+            return Err(NoEnd::Failed(failure.hint(hint)));
+        }
         Some(Stopped::Cancelled | Stopped::Broken) | None => {}
     }
     Ok(outcome)
@@ -378,4 +389,10 @@ fn group(machine: &Machine, attempt: &Attempt, memory: Option<u64>) -> Result<Cg
 fn free_space(path: &Path) -> u64 {
     // Where the kernel does not tell, nobody is stopped.
     statvfs(path).map_or(u64::MAX, |stat| stat.blocks_available() * stat.fragment_size())
+}
+
+/// Inodes that are free; many where the file system makes them as needed.
+fn free_inodes(path: &Path) -> u64 {
+    let stat = statvfs(path).ok().filter(|stat| stat.files() > 0);
+    stat.map_or(u64::MAX, |stat| stat.files_available())
 }
