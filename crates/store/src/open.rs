@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -43,6 +42,10 @@ impl Store {
             let path = dir.join(name);
             fs::create_dir_all(&path).map_err(StoreError::io("create", &path))?;
         }
+        // One process after the other: SQLite does not wait while another makes
+        // the same database, and what is swept must not be one that has just begun.
+        let opening = File::open(&dir).map_err(StoreError::io("open", &dir))?;
+        opening.lock().map_err(StoreError::io("lock", &dir))?;
         let records = SqliteRecords::open(&dir)?;
         let tmp = ProcessDir::create(&dir.join("tmp"))?;
         Ok(Self { inner: Arc::new(Inner { dir, tmp, disk: Disk::default(), records }) })
@@ -116,19 +119,13 @@ struct ProcessDir {
 }
 
 impl ProcessDir {
+    /// Sweeps and makes one; never in two processes at once.
     fn create(tmp: &Path) -> Result<Self, StoreError> {
         sweep(tmp)?;
-        loop {
-            let dir = TempDir::new_in(tmp).map_err(StoreError::io("create a directory in", tmp))?;
-            let lock = File::open(dir.path()).map_err(StoreError::io("open", dir.path()))?;
-            lock.lock().map_err(StoreError::io("lock", dir.path()))?;
-            // Another process may have swept it between the two steps above.
-            let same =
-                |meta: fs::Metadata| lock.metadata().is_ok_and(|locked| locked.ino() == meta.ino());
-            if fs::metadata(dir.path()).is_ok_and(same) {
-                return Ok(Self { path: dir.keep(), _lock: lock });
-            }
-        }
+        let dir = TempDir::new_in(tmp).map_err(StoreError::io("create a directory in", tmp))?;
+        let lock = File::open(dir.path()).map_err(StoreError::io("open", dir.path()))?;
+        lock.lock().map_err(StoreError::io("lock", dir.path()))?;
+        Ok(Self { path: dir.keep(), _lock: lock })
     }
 }
 
@@ -179,6 +176,19 @@ pub(crate) mod tests {
         let tmp = second.tmp().to_owned();
         drop(second);
         assert!(!tmp.exists());
+    }
+
+    #[test]
+    fn many_can_open_what_is_not_there_yet_at_once() {
+        for _ in 0..10 {
+            let dir = tempfile::tempdir().expect("temporary directory");
+            let stores: Vec<Store> = std::thread::scope(|scope| {
+                let open = || Store::open(dir.path()).expect("one of many");
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            });
+            assert!(stores.iter().all(|store| store.tmp().exists()));
+        }
     }
 
     #[test]

@@ -90,14 +90,16 @@ fn equal_actions_of_two_runs_are_carried_out_once() {
     }
 }
 
-/// Kills a run after the event with this number; false when it has fewer.
+/// Kills a run after the event with this number; false when it has fewer, and
+/// so came to its end.
 fn kill_after(mut run: Child, event: usize) -> bool {
     let mut lines = BufReader::new(run.stdout.take().expect("a pipe")).lines();
     let seen = lines.by_ref().take(event).filter_map(Result::ok).count();
     if seen == event && run.try_wait().expect("a child").is_none() {
         send(run.id(), Signal::SIGKILL);
     }
-    run.wait().expect("it ends");
+    let status = run.wait().expect("it ends");
+    assert!(seen == event || status.success(), "{status} after {seen} events");
     seen == event
 }
 
