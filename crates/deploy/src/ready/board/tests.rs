@@ -129,35 +129,35 @@ fn what_nothing_vouches_for_has_to_stay_up_for_a_while() {
     watching.listed("pods", &[]);
     assert_eq!(watching.shows(0), "open until 120: 0 of 1 pods are there");
     watching.event("pods", 1, Event::Apply(parse(&up("web-1", 0, false))));
-    let settling = "open until 3: pod web-1: container app has run for less than 2 s";
+    let settling = "open until 6: pod web-1: container app has run for less than 5 s";
     assert_eq!(watching.shows(1), settling);
     // What else is said of it does not begin its life again.
     watching.event("pods", 2, Event::Apply(parse(&up("web-1", 0, false))));
     assert_eq!(watching.shows(2), settling);
-    assert_eq!(watching.shows(3), "ready");
+    assert_eq!(watching.shows(6), "ready");
 
     // It dies, and its Deployment says that it is available all the same.
     let mut ended = up("web-1", 0, false);
     ended["status"]["containerStatuses"][0]["state"] =
         json!({ "terminated": { "exitCode": 1, "reason": "Error" } });
-    watching.event("pods", 4, Event::Apply(parse(&ended)));
+    watching.event("pods", 7, Event::Apply(parse(&ended)));
     let expected = "open until 120: pod web-1: container app ended: exit code 1 (Error)";
-    assert_eq!(watching.shows(4), expected);
+    assert_eq!(watching.shows(7), expected);
     let mut again = up("web-1", 1, false);
     again["status"]["containerStatuses"][0]["lastState"] = json!({ "terminated": {
         "exitCode": 1, "startedAt": "2026-11-24T10:00:00Z", "finishedAt": "2026-11-24T10:00:04Z",
     }});
-    watching.event("pods", 5, Event::Apply(parse(&again)));
-    let expected = "open until 15: pod web-1: container app has run for less than 10 s";
-    assert_eq!(watching.shows(14), expected);
+    watching.event("pods", 8, Event::Apply(parse(&again)));
+    let expected = "open until 21: pod web-1: container app has run for less than 13 s";
+    assert_eq!(watching.shows(20), expected);
     let mut looping = again.clone();
     looping["status"]["containerStatuses"][0]["restartCount"] = 3.into();
     looping["status"]["containerStatuses"][0]["state"] =
         json!({ "waiting": { "reason": "CrashLoopBackOff" } });
-    watching.event("pods", 14, Event::Apply(parse(&looping)));
-    assert_eq!(watching.shows(14), "never: pod web-1: container app does not run, Crash");
-    watching.event("pods", 15, Event::Apply(parse(&again)));
-    assert_eq!(watching.shows(25), "ready");
+    watching.event("pods", 20, Event::Apply(parse(&looping)));
+    assert_eq!(watching.shows(20), "never: pod web-1: container app does not run, Crash");
+    watching.event("pods", 22, Event::Apply(parse(&again)));
+    assert_eq!(watching.shows(35), "ready");
 
     // Who waits for something that is not there, waits for just that.
     let mut watching = Watching::new(deployment(), "web", Wanted::condition("Available=False"));
