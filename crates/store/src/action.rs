@@ -3,6 +3,7 @@
 use seatrial_core::digest::Digest;
 
 use crate::error::StoreError;
+use crate::garbage::touch;
 use crate::open::Store;
 use crate::records::{ActionResult, Outputs, Recorded, Records as _, Scope};
 
@@ -15,16 +16,7 @@ impl Store {
     /// When the records cannot be read.
     pub fn lookup(&self, key: Digest, scope: Scope) -> Result<Option<ActionResult>, StoreError> {
         let Some(result) = self.sqlite().lookup(key, scope)? else { return Ok(None) };
-        for digest in result.log.into_iter().chain(result.outputs.blobs().iter().copied()) {
-            if !self.use_blob(digest)? {
-                return Ok(None);
-            }
-        }
-        let there = match result.outputs {
-            Outputs::Tree(tree) => self.use_tree(tree)?,
-            Outputs::Blobs(_) => true,
-        };
-        Ok(there.then_some(result))
+        Ok(self.missing(&result)?.is_none().then_some(result))
     }
 
     /// Records the result of an action that passed. The first result stays,
@@ -39,32 +31,30 @@ impl Store {
         scope: Scope,
         result: &ActionResult,
     ) -> Result<Recorded, StoreError> {
-        if let Some(missing) = self.missing(result) {
+        if let Some(missing) = self.missing(result)? {
             return Err(match result.outputs {
                 Outputs::Tree(tree) if tree == missing => StoreError::NoTree(missing),
                 _ => StoreError::NoBlob(missing),
             });
         }
         match self.sqlite().record(key, scope, result, None)? {
-            Recorded::Conflict(there) if !self.is_complete(&there) => {
+            Recorded::Conflict(there) if self.missing(&there)?.is_some() => {
                 self.sqlite().record(key, scope, result, Some(&there))
             }
             answer => Ok(answer),
         }
     }
 
-    fn is_complete(&self, result: &ActionResult) -> bool {
-        self.missing(result).is_none()
-    }
-
-    fn missing(&self, result: &ActionResult) -> Option<Digest> {
-        let mut blobs: Vec<Digest> = result.log.into_iter().collect();
-        match &result.outputs {
-            Outputs::Tree(tree) if !self.has_tree(*tree) => return Some(*tree),
-            Outputs::Tree(_) => {}
-            Outputs::Blobs(more) => blobs.extend(more),
+    /// What of a result is not there. What is there is in use from now on.
+    fn missing(&self, result: &ActionResult) -> Result<Option<Digest>, StoreError> {
+        let _using = self.lock_content(false)?;
+        if let Outputs::Tree(tree) = result.outputs
+            && !touch(&self.manifest_path(tree))
+        {
+            return Ok(Some(tree));
         }
-        blobs.into_iter().find(|blob| !self.has_blob(*blob))
+        let mut blobs = result.log.iter().chain(result.outputs.blobs()).copied();
+        Ok(blobs.find(|blob| !touch(&self.blob_path(*blob))))
     }
 }
 

@@ -21,6 +21,7 @@ use seatrial_core::digest::Digest;
 
 use crate::durable::at;
 use crate::error::StoreError;
+use crate::layers::Layers;
 use crate::open::Store;
 
 /// What is kept.
@@ -65,7 +66,7 @@ impl Store {
     /// When the lock cannot be taken.
     pub fn use_tree(&self, digest: Digest) -> Result<bool, StoreError> {
         let _using = self.lock_content(false)?;
-        Ok(touch(&self.tree_marker(digest)))
+        Ok(touch(&self.manifest_path(digest)))
     }
 
     /// Whether the blob is in the store; from now on it is in use.
@@ -84,6 +85,7 @@ impl Store {
     /// When the store cannot be read or something cannot be removed.
     pub fn collect(&self, keep: Keep, only_tell: bool) -> Result<Collected, StoreError> {
         let pinned_since = self.oldest_process()?;
+        let layers = self.layers()?;
         let mut items = self.items()?;
         items.sort_by(|a, b| a.used.cmp(&b.used).then_with(|| a.path.cmp(&b.path)));
         let mut collected = Collected {
@@ -99,7 +101,7 @@ impl Store {
                 collected.in_use += item.size;
                 continue;
             }
-            if !only_tell && !self.remove(&item)? {
+            if !only_tell && !self.remove(&item, &layers)? {
                 continue;
             }
             collected.removed += 1;
@@ -111,7 +113,7 @@ impl Store {
     }
 
     /// Removes what was not used meanwhile.
-    fn remove(&self, item: &Item) -> Result<bool, StoreError> {
+    fn remove(&self, item: &Item, layers: &Layers) -> Result<bool, StoreError> {
         let aside = self.staging()?;
         let _alone = self.lock_content(true)?;
         if used(&item.marker).is_none_or(|used| used > item.used) {
@@ -126,7 +128,7 @@ impl Store {
         if let Some(digest) = digest_of(&item.path) {
             // An uncompressed layer is its own diff id; nodes that have its file
             // system mounted keep it.
-            self.layers()?.remove(digest);
+            layers.remove(digest);
         }
         Ok(true)
     }
@@ -139,7 +141,7 @@ impl Store {
             items.push(Item { marker: path.clone(), path, size: meta.len(), used });
         }
         for (digest, path) in self.trees()? {
-            let marker = self.tree_marker(digest);
+            let marker = self.manifest_path(digest);
             // One that cannot be read is for `scrub`; its size is not known.
             let size = self.manifest(digest).map_or(0, |manifest| manifest.size());
             let Some(used) = used(&marker) else { continue };
@@ -163,12 +165,8 @@ impl Store {
         Ok(trees.into_iter().filter_map(|path| Some((digest_of(&path)?, path))).collect())
     }
 
-    fn tree_marker(&self, digest: Digest) -> PathBuf {
-        self.dir().join("trees").join(digest.hex()).join("manifest.json")
-    }
-
     /// The lock between who uses content and who removes it.
-    fn lock_content(&self, alone: bool) -> Result<File, StoreError> {
+    pub(crate) fn lock_content(&self, alone: bool) -> Result<File, StoreError> {
         let path = self.dir().join("content.lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(StoreError::io("open", &path))?;
@@ -188,7 +186,9 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     listed.map(|entry| Ok(entry.map_err(StoreError::io("list", dir))?.path())).collect()
 }
 
-fn touch(file: &Path) -> bool {
+/// Notes that a blob's file or a tree's manifest is used now; false when it is
+/// not there. Whoever goes on to use it holds the lock meanwhile.
+pub(crate) fn touch(file: &Path) -> bool {
     let now = TimeSpec::UTIME_NOW;
     utimensat(AT_FDCWD, file, &now, &now, UtimensatFlags::NoFollowSymlink).is_ok()
 }
@@ -238,7 +238,7 @@ mod tests {
         let older = tree(&store, "older");
         let new = store.put_bytes(&[2; 100]).expect("put").digest;
         used_ago(&store.blob_path(old), hours(2));
-        used_ago(&store.tree_marker(older), hours(3));
+        used_ago(&store.manifest_path(older), hours(3));
         used_ago(&store.blob_path(new), hours(1));
         assert_eq!(store.collect(ALL, false).expect("collect").removed, 0);
 
@@ -262,7 +262,7 @@ mod tests {
         let other = Store::open(dir.path()).expect("another process");
         let blob = store.put_bytes(b"used").expect("put").digest;
         let tree = tree(&store, "used");
-        for marker in [store.blob_path(blob), store.tree_marker(tree)] {
+        for marker in [store.blob_path(blob), store.manifest_path(tree)] {
             used_ago(&marker, hours(1));
         }
         assert!(other.use_blob(blob).expect("use") && other.use_tree(tree).expect("use"));
@@ -277,7 +277,7 @@ mod tests {
         let (_dir, store) = store();
         let blob = store.put_bytes(b"again").expect("put").digest;
         let again = tree(&store, "again");
-        for marker in [store.blob_path(blob), store.tree_marker(again)] {
+        for marker in [store.blob_path(blob), store.manifest_path(again)] {
             used_ago(&marker, hours(1));
         }
         store.put_bytes(b"again").expect("put");

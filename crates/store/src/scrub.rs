@@ -1,17 +1,18 @@
 //! Reading everything again: what is not what its name says is put aside, so
 //! that whatever made it runs again and nobody is given it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use seatrial_core::digest::{Digest, Hasher};
+use seatrial_core::digest::Digest;
 
 use crate::error::StoreError;
 use crate::garbage::digest_of;
 use crate::manifest::Manifest;
 use crate::open::Store;
 use crate::tree::TreeLimits;
+use crate::tree::scan::{Scan, hash_file};
 
 /// Something that was not what its name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +46,15 @@ impl Store {
         let trees = self.trees()?;
         let all = blobs.len() + trees.len();
         let mut scrubbed = Scrubbed::default();
+        let mut buffer = vec![0; 256 << 10];
         let blobs = blobs.into_iter().map(|path| (digest_of(&path), path, false));
         let trees = trees.into_iter().map(|(digest, path)| (Some(digest), path, true));
         for (done, (digest, path, is_tree)) in blobs.chain(trees).enumerate() {
             progress(all, done);
-            let found = if is_tree { self.read_tree_again(&path) } else { hash_file(&path) };
+            let found = match is_tree {
+                true => self.read_tree_again(&path),
+                false => hash_file(&path, &mut buffer, u64::MAX).map(|(_, digest)| digest),
+            };
             let what = match (found, digest) {
                 // It was removed meanwhile.
                 (Err(error), _) if is_gone(&error) && !path.exists() => continue,
@@ -86,27 +91,13 @@ impl Store {
     fn read_tree_again(&self, dir: &Path) -> Result<Digest, StoreError> {
         let limits = TreeLimits { entries: usize::MAX, bytes: u64::MAX };
         let root = dir.join("root");
-        let scan = crate::tree::scan::Scan::read(&root, limits)?;
+        let scan = Scan::read(&root, limits)?;
         let found = Manifest::new(scan.hash(&root, limits)?)?.encode();
         let path = dir.join("manifest.json");
         let said = fs::read(&path).map_err(StoreError::io("read", &path))?;
         // Both must be right: who asks what is in a tree reads the one, and who
         // mounts it the other.
         Ok(if said == found { Digest::of(&found) } else { Digest::of([said, found].concat()) })
-    }
-}
-
-fn hash_file(path: &Path) -> Result<Digest, StoreError> {
-    let mut file = File::open(path).map_err(StoreError::io("open", path))?;
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match io::Read::read(&mut file, &mut buffer) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(count) => hasher.update(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(StoreError::io("read", path)(error)),
-        }
     }
 }
 

@@ -90,7 +90,7 @@ impl Store {
     /// Whether the tree is in the store.
     #[must_use]
     pub fn has_tree(&self, digest: Digest) -> bool {
-        self.tree_dir(digest).join("manifest.json").is_file()
+        self.manifest_path(digest).is_file()
     }
 
     /// The directory that is the tree, or would be. Nothing in it ever changes.
@@ -105,7 +105,7 @@ impl Store {
     /// [`StoreError::NoTree`] when the tree is not there, [`StoreError::DigestMismatch`]
     /// when its manifest is damaged.
     pub fn manifest(&self, digest: Digest) -> Result<Manifest, StoreError> {
-        let path = self.tree_dir(digest).join("manifest.json");
+        let path = self.manifest_path(digest);
         let text = fs::read(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StoreError::NoTree(digest),
             _ => StoreError::io("read", &path)(error),
@@ -115,6 +115,11 @@ impl Store {
             return Err(StoreError::DigestMismatch { expected: digest, found });
         }
         Ok(Manifest::decode(&text)?)
+    }
+
+    /// The manifest of a tree: the last thing that makes it one.
+    pub(crate) fn manifest_path(&self, digest: Digest) -> PathBuf {
+        self.tree_dir(digest).join("manifest.json")
     }
 
     fn tree_dir(&self, digest: Digest) -> PathBuf {

@@ -244,7 +244,12 @@ fn kind_of(path: &str, at: &Path, meta: &Metadata) -> Result<Kind, StoreError> {
     Ok(Kind::File { executable: mode & 0o100 != 0 })
 }
 
-fn hash_file(path: &Path, buffer: &mut [u8], limit: u64) -> Result<(u64, Digest), StoreError> {
+/// Size and digest of a file of at most `limit` bytes.
+pub(crate) fn hash_file(
+    path: &Path,
+    buffer: &mut [u8],
+    limit: u64,
+) -> Result<(u64, Digest), StoreError> {
     let open = || OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path);
     let mut file = match open() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
