@@ -64,7 +64,7 @@ fn key(work: &Work) -> Digest {
         Input::Node(place) => Ok(Digest::of(place.to_le_bytes())),
     });
     match known {
-        Ok(action) => action.key(&Platform::default()),
+        Ok(action) => action.record(&Platform::default()).key(),
         Err(never) => match never {},
     }
 }

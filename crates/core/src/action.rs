@@ -188,16 +188,10 @@ impl<I> Action<I> {
 }
 
 impl Action<Digest> {
-    /// The key of its result on a machine.
+    /// What the key of its result on a machine is made of.
     ///
     /// A tool that `platform` does not know counts as absent: such an action
     /// fails before it runs, and nothing is recorded under the key.
-    #[must_use]
-    pub fn key(&self, platform: &Platform) -> Digest {
-        self.record(platform).key()
-    }
-
-    /// What the key is made of.
     #[must_use]
     pub fn record(&self, platform: &Platform) -> Record {
         match self {

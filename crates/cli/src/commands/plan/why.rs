@@ -37,7 +37,7 @@ pub(super) fn why(
         }
     };
     let mut text = format!("{name}: {state}\n");
-    let Some(record) = &line.record else {
+    let (Some(key), Some(record)) = (line.key, &line.record) else {
         let waits = line.waits_for.join(" and ");
         text.push_str(&format!("its key waits for what {waits} will be\n"));
         for upstream in &line.waits_for {
@@ -45,7 +45,7 @@ pub(super) fn why(
         }
         return Ok(text);
     };
-    let (key, is) = (record.key(), record.key().short());
+    let is = key.short();
     match last_key(store.records(), project, name)? {
         None => text.push_str(&format!("no recorded run of {project} has it; its key is {is}\n")),
         Some((run, before, _)) if before == key => {
