@@ -8,6 +8,8 @@ mod account;
 mod command_lines;
 #[path = "support/events.rs"]
 mod events;
+#[path = "support/files.rs"]
+mod files;
 #[path = "builds/full.rs"]
 mod full;
 #[path = "builds/keys.rs"]

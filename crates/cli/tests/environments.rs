@@ -7,6 +7,8 @@
 mod command_lines;
 #[path = "support/events.rs"]
 mod events;
+#[path = "support/files.rs"]
+mod files;
 #[path = "support/owned.rs"]
 mod owned;
 #[path = "support/processes.rs"]
@@ -22,6 +24,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use events::{events, failures_of};
+use files::files;
 use insta::assert_snapshot;
 use nix::sys::signal::Signal;
 use owned::process;
@@ -57,10 +60,10 @@ fn a_product_is_installed_tested_kept_looked_at_and_taken_down() {
     // itself: `pause`, and the layer that says only half of where its file is.
     let containerd = "c0n0/var/lib/containerd/io.containerd.snapshotter.v1.erofs/snapshots";
     let environment = only(&only(&one.state().join("live")));
-    let made = walkdir(&environment.join(containerd));
-    let made: Vec<_> = made.iter().filter(|file| file.ends_with("/layer.erofs")).collect();
+    let made = files(&environment.join(containerd));
+    let made: Vec<_> = made.iter().filter(|file| file.ends_with("layer.erofs")).collect();
     assert_eq!(made.len(), 2, "{made:#?}");
-    assert_eq!(walkdir(&one.state().join("layers")).len(), 1);
+    assert_eq!(files(&one.state().join("layers")).len(), 1);
 
     // Another beside it, on another state directory, at the same addresses.
     let up = run(&two, &["env", "up"]);
@@ -221,9 +224,10 @@ fn a_failing_test_leaves_evidence() {
     let to = project.beside("evidence").display().to_string();
     let copied = run(&project, &["explain", "--evidence", &to]);
     assert_eq!(copied.code, 0, "{}", copied.text());
-    let files = walkdir(Path::new(&to));
+    let found = files(Path::new(&to));
     for wanted in ["events.txt", "components/", "shop"] {
-        assert!(files.iter().any(|file| file.contains(wanted)), "{wanted} in {files:#?}");
+        let is_wanted = |file: &PathBuf| file.display().to_string().contains(wanted);
+        assert!(found.iter().any(is_wanted), "{wanted} in {found:#?}");
     }
 }
 
@@ -233,17 +237,6 @@ fn only(dir: &Path) -> PathBuf {
     let dirs: Vec<_> = entries.filter(|path| path.is_dir()).collect();
     let [dir] = &dirs[..] else { panic!("{dirs:#?}") };
     dir.clone()
-}
-
-fn walkdir(dir: &Path) -> Vec<String> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).expect("there").flatten() {
-        match entry.path().is_dir() {
-            true => files.extend(walkdir(&entry.path())),
-            false => files.push(entry.path().display().to_string()),
-        }
-    }
-    files
 }
 
 /// Waits until the test of the suite `waits` runs in an environment where it

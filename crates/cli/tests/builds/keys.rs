@@ -8,7 +8,6 @@ use std::process::Command;
 use insta::assert_snapshot;
 
 use super::root;
-use crate::events::events;
 use crate::support::Project;
 
 const PIPELINE: &str = r#"seatrial: 1
@@ -81,16 +80,12 @@ struct Built {
 fn finish(project: &Project, command: &mut Command) -> Built {
     let ran = project.finish(command);
     assert_eq!(ran.code, 0, "{}", ran.text());
-    let planned = events(&ran, "planned");
-    let nodes = planned[0]["nodes"].as_array().expect("a plan").clone();
     let mut built = Built { outputs: BTreeMap::new(), made: BTreeSet::new() };
-    for event in events(&ran, "node-finished") {
-        let place = usize::try_from(event["node"].as_u64().expect("a place")).expect("small");
-        let name = nodes[place]["name"].as_str().expect("a name").to_owned();
-        if event["outcome"]["hit"] == false {
+    for (name, output, hit) in super::made(&ran) {
+        if !hit {
             built.made.insert(name.clone());
         }
-        built.outputs.insert(name, event["outcome"]["output"].to_string());
+        built.outputs.insert(name, output);
     }
     built
 }

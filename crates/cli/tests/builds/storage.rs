@@ -1,12 +1,12 @@
 //! What is damaged or thrown away is made again, the same.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use insta::assert_snapshot;
 
-use super::root;
-use crate::events::events;
-use crate::support::{Project, Ran};
+use super::{made, root};
+use crate::files::files;
+use crate::support::Project;
 
 /// A build and an image of it: a tree and three blobs besides the source.
 fn project() -> Project {
@@ -22,36 +22,23 @@ images:
     )])
 }
 
-/// Builds; for each action, what it made and whether it was there.
-fn build(project: &Project) -> (Ran, Vec<(String, bool)>) {
+/// Builds; for each action, its name, what it made and whether it was there.
+fn build(project: &Project) -> Vec<(String, String, bool)> {
     let ran = project.run(&["build", "--format", "json"]);
     assert_eq!(ran.code, 0, "{}", ran.text());
-    let mut made: Vec<_> = events(&ran, "node-finished")
-        .iter()
-        .map(|event| {
-            let outcome = &event["outcome"];
-            (outcome["output"].to_string(), outcome["hit"].as_bool().expect("of an action"))
-        })
-        .collect();
+    let mut made = made(&ran);
     made.sort();
-    (ran, made)
+    made
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).expect("there").flatten() {
-        match entry.path().is_dir() {
-            true => found.extend(files(&entry.path())),
-            false => found.push(entry.path()),
-        }
-    }
-    found
+fn outputs(made: &[(String, String, bool)]) -> Vec<&str> {
+    made.iter().map(|(_, output, _)| output.as_str()).collect()
 }
 
 #[test]
 fn what_is_damaged_is_put_aside_and_made_again() {
     let project = project();
-    let (_, first) = build(&project);
+    let first = build(&project);
     assert_snapshot!(project.run(&["scrub"]).text(), @"
     5 sound, 0 damaged
     exit code 0
@@ -75,34 +62,28 @@ fn what_is_damaged_is_put_aside_and_made_again() {
     assert_eq!((scrubbed.code, scrubbed.stdout.as_str()), (1, "1 sound, 4 damaged\n"));
     assert_eq!(scrubbed.stderr.matches("quarantine/").count(), 4, "{}", scrubbed.stderr);
 
-    let outputs = |made: &[(String, bool)]| -> Vec<String> {
-        made.iter().map(|(output, _)| output.clone()).collect()
-    };
-    let (_, again) = build(&project);
+    let again = build(&project);
     assert_eq!(outputs(&again), outputs(&first));
-    assert!(again.iter().all(|(_, hit)| !hit), "{again:?}");
+    assert!(again.iter().all(|(.., hit)| !hit), "{again:?}");
     assert_eq!(project.run(&["scrub"]).stdout, "5 sound, 0 damaged\n");
-    assert!(build(&project).1.iter().all(|(_, hit)| *hit));
+    assert!(build(&project).iter().all(|(.., hit)| *hit));
 }
 
 #[test]
 fn what_was_thrown_away_is_made_again() {
     let project = project();
-    let (_, first) = build(&project);
+    let first = build(&project);
     let told = project.run(&["gc", "--size", "0", "--dry-run"]);
     assert!(told.stdout.starts_with("would remove 5 artifacts, "), "{}", told.text());
     assert_eq!(project.run(&["gc"]).stdout.split(',').next(), Some("removed 0 artifacts"));
-    assert!(build(&project).1.iter().all(|(_, hit)| *hit));
+    assert!(build(&project).iter().all(|(.., hit)| *hit));
     let removed = project.run(&["gc", "--size", "0"]);
     assert!(removed.stdout.starts_with("removed 5 artifacts, "), "{}", removed.text());
     assert!(removed.stdout.contains("; 0 stay, 0 bytes\n"), "{}", removed.text());
     assert_eq!(files(&project.state().join("blobs")), Vec::<PathBuf>::new());
-    let (_, again) = build(&project);
-    assert!(again.iter().all(|(_, hit)| !hit), "{again:?}");
-    let outputs = |made: Vec<(String, bool)>| -> Vec<String> {
-        made.into_iter().map(|(output, _)| output).collect()
-    };
-    assert_eq!(outputs(again), outputs(first));
+    let again = build(&project);
+    assert!(again.iter().all(|(.., hit)| !hit), "{again:?}");
+    assert_eq!(outputs(&again), outputs(&first));
     // Runs stay, whatever became of what they made.
     assert_eq!(project.run(&["runs"]).stdout.lines().count(), 4);
     assert_snapshot!(project.run(&["gc", "--runs", "3"]).text(), @r"

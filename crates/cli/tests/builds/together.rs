@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::root;
+use super::{made, root};
 use crate::command_lines::processes_with;
 use crate::events::events;
 use crate::processes::{send, start, wait_for};
@@ -58,17 +58,11 @@ fn clone(of: &Project, arguments: &[&str]) -> (Project, Command) {
 fn carried_out(runs: &[&Ran]) -> BTreeMap<String, u32> {
     let mut times = BTreeMap::new();
     for run in runs {
-        let planned = events(run, "planned");
-        let nodes = planned.first().and_then(|event| event["nodes"].as_array()).expect("a plan");
         for event in events(run, "node-finished") {
-            let place = usize::try_from(event["node"].as_u64().expect("a place")).expect("small");
-            let name = nodes[place]["name"].as_str().expect("a name").to_owned();
             assert_eq!(event["outcome"]["outcome"], "done", "{event}");
-            if let Some(hit) = event["outcome"]["hit"].as_bool()
-                && !name.starts_with("suite/")
-            {
-                *times.entry(name).or_default() += u32::from(!hit);
-            }
+        }
+        for (name, _, hit) in made(run) {
+            *times.entry(name).or_default() += u32::from(!hit);
         }
     }
     times
