@@ -3,9 +3,11 @@
 
 use std::fmt::Write as _;
 
-/// Most lines of one block of output that are shown; the end is kept, since
-/// that is where programs say why they died.
-pub(crate) const BLOCK_LINES: usize = 100;
+/// Most lines of one block of output that are shown: of its beginning, where
+/// the cause of all that follows often stands (what a test did before its
+/// program dumped its stacks), and of its end, where programs say why they died.
+const HEAD_LINES: usize = 20;
+const TAIL_LINES: usize = 60;
 
 /// Most characters of one line of output that are shown.
 const LINE_CHARS: usize = 1000;
@@ -32,15 +34,19 @@ pub(crate) fn block(text: &str) -> String {
     safe
 }
 
-/// Writes a block with `indent` in front of each line; of a long one the end.
+/// Writes a block with `indent` in front of each line; of a long one the
+/// beginning and the end.
 pub(crate) fn indented(block: &str, indent: &str) -> String {
     let lines: Vec<&str> = block.lines().collect();
-    let left_out = lines.len().saturating_sub(BLOCK_LINES);
+    let left_out = lines.len().saturating_sub(HEAD_LINES + TAIL_LINES);
     let mut text = String::new();
-    if left_out > 0 {
-        let _ = writeln!(text, "{indent}({left_out} lines before this are left out)");
-    }
-    for line in &lines[left_out..] {
+    for (place, line) in lines.iter().enumerate() {
+        if left_out > 0 && place == HEAD_LINES {
+            let _ = writeln!(text, "{indent}({} left out)", count(left_out, "line"));
+        }
+        if (HEAD_LINES..HEAD_LINES + left_out).contains(&place) {
+            continue;
+        }
         let shown = line.char_indices().nth(LINE_CHARS).map_or(*line, |(end, _)| &line[..end]);
         let cut = if shown.len() < line.len() { " ..." } else { "" };
         let _ = writeln!(text, "{}", format!("{indent}{shown}{cut}").trim_end());
@@ -136,11 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn of_long_output_the_end_is_shown() {
-        let long: String = (0..103).map(|i| format!("line {i}\n")).collect();
+    fn of_long_output_the_beginning_and_the_end_are_shown() {
+        let long: String = (0..83).map(|i| format!("line {i}\n")).collect();
         let shown = indented(&long, "  ");
-        assert!(shown.starts_with("  (3 lines before this are left out)\n  line 3\n"), "{shown}");
-        assert!(shown.ends_with("  line 102\n"), "{shown}");
+        assert!(shown.starts_with("  line 0\n"), "{shown}");
+        assert!(shown.contains("  line 19\n  (3 lines left out)\n  line 23\n"), "{shown}");
+        assert!(shown.ends_with("  line 82\n"), "{shown}");
+        assert_eq!(indented(&"x\n".repeat(80), "").lines().count(), 80, "nothing is left out");
         assert_eq!(indented(&"é".repeat(1001), "").chars().count(), 1000 + " ...\n".len());
     }
 

@@ -56,6 +56,8 @@ pub fn select(
     if selected.is_empty() || lost.is_some() {
         let message = if programs == 0 {
             format!("suite `{suite}` has no test program")
+        } else if listed == 0 && programs == 1 {
+            format!("suite `{suite}` has no tests: its one program lists none")
         } else if listed == 0 {
             format!("suite `{suite}` has no tests: {programs} programs list none")
         } else if let (Some(lost), false) = (lost, selected.is_empty()) {
@@ -165,7 +167,7 @@ mod tests {
         );
         assert_eq!(
             failure(vec![listing("a.test", &[])], &[]).message,
-            "suite `e2e` has no tests: 1 programs list none"
+            "suite `e2e` has no tests: its one program lists none"
         );
         let renamed = failure(vec![listing("a.test", &["TestA"])], &["TestA", "TestB"]);
         assert_eq!(

@@ -22,7 +22,7 @@ use seatrial_sandbox::root::Mount;
 use seatrial_store::{Outputs, TreeLimits};
 use seatrial_suite::STOP_GRACE;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +35,8 @@ use crate::attempt::{Attempt, micros, name};
 use crate::machine::Machine;
 use crate::outputs;
 
+/// Bytes of a line of output that are shown as progress.
+const LINE: usize = 200;
 /// Bytes of `/tmp`.
 const TMP: u64 = 4 << 30;
 /// Processes and threads of a command.
@@ -48,6 +50,8 @@ const INODES: u64 = 16;
 /// How often free space is looked at, and the time, since the deadline moves.
 /// The kernel tells nobody when space falls.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often a build says how far it is.
+const SAY: Duration = Duration::from_secs(2);
 
 /// What a command that is about to run has.
 pub(crate) struct Prepared {
@@ -161,14 +165,35 @@ pub(crate) fn make(
     let mut tail = Tail::new(TAIL);
     let mut log = attempt.log(name("output"));
     let deadline = Deadline::at(action.timeout);
+    let (last_line, said) = watch::channel("nothing printed yet".to_owned());
+    Handle::current().spawn(tell(attempt.clone(), said));
     let outcome = run(machine, attempt, &prepared, &deadline, |_, bytes| {
         log.write(bytes);
         tail.push(bytes);
+        if let Some(line) = bytes.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()) {
+            let line = &line[..line.len().min(LINE)];
+            last_line.send_replace(String::from_utf8_lossy(line).into_owned());
+        }
     })?;
     judge(attempt, &prepared, &outcome, &tail, "build")?;
     outputs::keep(&out, &action.outputs)?;
     let tree = store.put_tree(&out, TreeLimits::default())?;
     Ok(Made { outputs: Outputs::Tree(tree.digest), usage: usage(&outcome) })
+}
+
+/// Says now and then what a build printed last, and so that it is at work: one
+/// that prints nothing for minutes looks like one that hangs.
+async fn tell(attempt: Attempt, mut said: watch::Receiver<String>) {
+    let mut say = interval(SAY);
+    loop {
+        tokio::select! {
+            _ = say.tick() => {
+                let line = said.borrow().clone();
+                attempt.progress(line, None);
+            }
+            said = said.changed() => if said.is_err() { return },
+        }
+    }
 }
 
 /// Runs a command in the sandbox until it ends, its time is over, the attempt

@@ -15,6 +15,15 @@ use crate::attempt::{Attempt, cancelled};
 /// Bytes of the end of what a command printed that go with its failure.
 pub(crate) const TAIL: usize = 8 << 10;
 
+/// What programs print where names cannot be looked up: curl, glibc, Go, Node.
+const NO_NAMES: [&str; 5] = [
+    "Could not resolve host",
+    "Temporary failure in name resolution",
+    "failed to lookup address information",
+    "dial tcp: lookup ",
+    "EAI_AGAIN",
+];
+
 /// What the end of a command means: nothing, or a failure. `what` begins the
 /// code of a failure.
 pub(crate) fn judge(
@@ -91,6 +100,11 @@ fn fault(
             "a command can write only to $OUT, $TMPDIR and its caches; \
              the project's files are read-only",
         )
+    } else if what == "build" && NO_NAMES.iter().any(|sign| text.contains(sign)) {
+        failure.hint(
+            "commands have no network unless they ask for it: get what comes from elsewhere in \
+             `fetch: { run: ..., network: true }`, which `run` finds in $FETCHED",
+        )
     } else {
         failure
     })
@@ -145,6 +159,7 @@ mod tests {
             said(&code(2), None, "x.go:1: undefined: y"),
             said(&code(127), None, "bash: line 1: protoc: command not found"),
             said(&code(1), None, read_only),
+            said(&code(6), None, "curl: (6) Could not resolve host: example.com"),
             said(&outcome(Status::Signal(11)), None, ""),
             said(&outcome(Status::Signal(99)), None, ""),
             said(&late, None, read_only),
@@ -156,6 +171,7 @@ mod tests {
         build.failed: it ended with exit code 2 ()
         build.failed: it ended with exit code 127 (a shell says 127 when it does not find a program: name it in `tools:`)
         build.failed: it ended with exit code 1 (a command can write only to $OUT, $TMPDIR and its caches; the project's files are read-only)
+        build.failed: it ended with exit code 6 (commands have no network unless they ask for it: get what comes from elsewhere in `fetch: { run: ..., network: true }`, which `run` finds in $FETCHED)
         build.failed: SIGSEGV ended it ()
         build.failed: signal 99 ended it ()
         build.timed_out: it took longer than 1 m 30 s (give it a longer `timeout:`)
