@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use seatrial_components::Installed;
-use seatrial_core::failure::Failure;
+use seatrial_core::failure::{Failure, Fault};
 use seatrial_core::ids::RunId;
 use seatrial_core::pipeline::Pipeline;
 use seatrial_core::plan::{Plan, Selection, Work};
-use seatrial_core::verdict::Verdict;
+use seatrial_core::verdict::{Verdict, exit_code};
 use seatrial_engine::{Dispatch, RunFacts, WorkerEnd, dispatch, link};
 use seatrial_protocol::worker::{FromWorker, Hello};
 use seatrial_report::{Json, Look, Reporter, Summary, Terminal};
@@ -52,6 +52,19 @@ pub(crate) struct Ran {
     /// Keeps what environments need: drop it last.
     pub(crate) machine: Arc<Machine>,
     pub(crate) runtime: tokio::runtime::Runtime,
+}
+
+impl Ran {
+    /// The exit code of the command. A run that only mistakes in the pipeline
+    /// file broke ends as one whose file is bad: trying again does not help.
+    pub(crate) fn exit_code(&self) -> u8 {
+        let failures = self.summary.failures();
+        let of_the_file = failures.iter().all(|(_, failure)| failure.fault == Fault::Config);
+        match self.verdict {
+            Verdict::Broken if of_the_file && !failures.is_empty() => exit_code::USAGE,
+            verdict => verdict.exit_code(),
+        }
+    }
 }
 
 /// Plans and carries out what was asked for.
@@ -185,7 +198,7 @@ fn cancel_on_signal() -> watch::Receiver<Option<String>> {
                     clippy::disallowed_methods,
                     reason = "who asks twice wants no more waiting"
                 )]
-                std::process::exit(i32::from(seatrial_core::verdict::exit_code::CANCELLED));
+                std::process::exit(i32::from(exit_code::CANCELLED));
             }
             asked = true;
             let _ = sender.send(Some(reason.to_owned()));

@@ -6,6 +6,7 @@ mod commands;
 mod error;
 mod execute;
 mod install;
+mod junit;
 mod keeper;
 mod paths;
 mod project;
@@ -23,8 +24,8 @@ use crate::commands::Command;
 /// Seatrial reads seatrial.yaml, builds what it says, boots a Kubernetes
 /// cluster on this machine, installs the product and runs its tests.
 ///
-/// Exit codes: 0 passed, 1 failed, 2 bad use or bad file, 3 broken
-/// (infrastructure, not the product), 130 cancelled.
+/// Exit codes: 0 passed, 1 failed, 2 bad use or bad file (found before the
+/// run or in it), 3 broken (infrastructure, not the product), 130 cancelled.
 #[derive(Debug, Parser)]
 #[command(name = "seatrial", version, max_term_width = 100)]
 struct Cli {

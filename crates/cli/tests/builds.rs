@@ -166,6 +166,13 @@ fn go_tests_from_a_work_tree_to_a_verdict() {
     red/unit.test TestHasParts/two_<&>_]]>
     ");
     assert!(red.stderr.contains("the answer is 41"), "{}", red.stderr);
+    // A report that cannot be written is told before anything is run.
+    let unwritable = project.run(&["run", "green", "--junit", "/nowhere/junit.xml"]);
+    assert_snapshot!(unwritable.text(), @r"
+    error[cli.junit]: cannot write the JUnit report /nowhere/junit.xml: No such file or directory (os error 2)
+    hint: name a file in a directory that exists
+    exit code 2
+    ");
     assert!(!red.stderr.contains(['\x1b', '\x07']), "{:?}", red.stderr);
     let xml = std::fs::read_to_string(&junit).expect("written");
     assert_snapshot!(cases(&xml), @r"
@@ -199,12 +206,12 @@ fn go_tests_from_a_work_tree_to_a_verdict() {
     assert_snapshot!(failures(&project, &["run", "none"]), @r"
     run.nothing_selected: suite `none` selects none of its 5 tests
     hint: `select` holds regular expressions; a test is run when one of them matches its name
-    broken, exit code 3
+    broken, exit code 2
     ");
     assert_snapshot!(failures(&project, &["run", "no-program"]), @r"
     run.nothing_selected: suite `no-program` has no test program
     hint: `files` must match what the build leaves in `$OUT`
-    broken, exit code 3
+    broken, exit code 2
     ");
     assert_snapshot!(failures(&project, &["run", "text"]), @r"
     suite.not_a_test_program: `text.test` is not a program (Exec format error (os error 8))
@@ -213,9 +220,9 @@ fn go_tests_from_a_work_tree_to_a_verdict() {
     failed, exit code 1
     ");
     assert_snapshot!(failures(&project, &["run", "script"]), @r"
-    run.nothing_selected: suite `script` has no tests: 1 programs list none
+    run.nothing_selected: suite `script` has no tests: its one program lists none
     hint: `select` holds regular expressions; a test is run when one of them matches its name
-    broken, exit code 3
+    broken, exit code 2
     ");
 
     // A test that does not compile: the compiler's words, and red.
@@ -713,7 +720,7 @@ fn a_base_image_is_what_its_digest_says() {
     std::fs::remove_dir_all(project.state()).expect("removed");
     assert_snapshot!(failures(&project, &["build", "good"]), @r"
     cas.digest_mismatch: the configuration of the base image: content is sha256:20a392c24be2ca7d9dd173c63d47377df8a78dd03c8cbc489e00cbb91cb80c90, not sha256:c5b1d63604f273462ef36fadac3182d43ae6a6138731cf594b314835cf1c034f
-    broken, exit code 3
+    broken, exit code 2
     ");
 }
 

@@ -25,6 +25,6 @@ impl BuildArgs {
             format: self.common.format,
             keep: false,
         })?;
-        Ok(ran.verdict.exit_code())
+        Ok(ran.exit_code())
     }
 }

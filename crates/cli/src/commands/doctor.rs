@@ -2,6 +2,7 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::Args;
+use nix::unistd::AccessFlags;
 use seatrial_components::Components;
 use seatrial_core::failure::Failure;
 use seatrial_core::verdict::exit_code;
@@ -127,6 +128,12 @@ fn libseccomp() -> Finding {
 /// overlayfs does not work on overlayfs, and containers need it on the store.
 fn overlay(state: &Path) -> Finding {
     let existing = existing(state);
+    if nix::unistd::access(existing, AccessFlags::W_OK).is_err() || !existing.is_dir() {
+        return Finding::Missing(
+            format!("{} is no directory that can be written", existing.display()),
+            "name another one with --state-dir".to_owned(),
+        );
+    }
     let is_overlay = nix::sys::statfs::statfs(existing)
         .is_ok_and(|stat| stat.filesystem_type() == nix::sys::statfs::OVERLAYFS_SUPER_MAGIC);
     match is_overlay {

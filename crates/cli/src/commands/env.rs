@@ -75,7 +75,7 @@ impl EnvArgs {
                     format: common.format,
                     keep: true,
                 })?;
-                let code = ran.verdict.exit_code();
+                let code = ran.exit_code();
                 keeper.keep(paths, ran, code)
             }
             EnvCommand::Ls => {

@@ -7,6 +7,7 @@ use seatrial_store::Store;
 
 use crate::commands::runs::{events, find};
 use crate::error::CommandError;
+use crate::junit::JunitFile;
 use crate::paths::PathArgs;
 use crate::ui;
 
@@ -31,9 +32,7 @@ impl ExplainArgs {
         let events = events(store.records(), run)?;
         let summary = Summary::from_events(&events);
         if let Some(path) = &self.junit {
-            let mut out = std::fs::File::create(path)?;
-            seatrial_report::junit(&summary, &mut out)
-                .map_err(|error| Failure::environment("report.junit", Failure::chain(&error)))?;
+            JunitFile::create(path)?.write(&summary)?;
         } else if let Some(to) = &self.evidence {
             copy_evidence(&store, &summary, to)?;
         } else {
@@ -48,7 +47,11 @@ fn copy_evidence(store: &Store, summary: &Summary, to: &PathBuf) -> Result<(), C
         let message = "this run collected no evidence: nothing failed in an environment";
         return Err(Failure::config("run.no_evidence", message).into());
     }
-    std::fs::create_dir(to)?;
+    std::fs::create_dir(to).map_err(|error| {
+        let message = format!("cannot make the directory {}: {error}", to.display());
+        Failure::config("cli.evidence", message)
+            .hint("name a directory that does not exist yet, in one that does")
+    })?;
     for (node, tree, _) in &summary.evidence {
         let to = to.join(summary.node_name(*node).replace('/', "-"));
         std::fs::create_dir_all(&to)?;

@@ -19,7 +19,7 @@ use crate::ui;
 /// Without a node: lists the nodes that wrote something.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// `latest`, an id, or its first or last digits
+    /// `latest`, an id, or its first or last digits; a node of the latest run
     #[arg(default_value = "latest")]
     run: String,
     /// The node, such as build/server
@@ -32,13 +32,18 @@ const CHUNK: u64 = 1 << 20;
 impl LogsArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
         let store = Store::open(paths.state()?)?;
-        let run = find(store.records(), &self.run)?;
+        // Names of nodes have a slash in them, and runs have none.
+        let (run, node) = match &self.node {
+            None if self.run.contains('/') => ("latest", Some(&self.run)),
+            node => (self.run.as_str(), node.as_ref()),
+        };
+        let run = find(store.records(), run)?;
         let events = events(store.records(), run)?;
         let summary = Summary::from_events(&events);
         let attempts = attempts(&events);
         let named: Vec<_> =
             attempts.iter().map(|(node, attempt)| (summary.node_name(*node), *attempt)).collect();
-        let Some(wanted) = &self.node else {
+        let Some(wanted) = node else {
             for (name, attempt) in &named {
                 if has_log(&store, run, *attempt) {
                     ui::data(&format!("{name}\n"))?;

@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use seatrial_core::failure::Failure;
 use seatrial_core::name::Name;
 use seatrial_core::plan::Selection;
 
 use crate::error::CommandError;
 use crate::execute::{Format, Request, execute, parse_param};
+use crate::junit::JunitFile;
 use crate::keeper::{self, Keeper};
 use crate::paths::PathArgs;
 
@@ -49,6 +49,7 @@ impl RunArgs {
             }),
             false => None,
         };
+        let junit = self.junit.as_deref().map(JunitFile::create).transpose()?;
         let ran = execute(&Request {
             paths,
             selection: Selection::Suites(self.suites.clone()),
@@ -56,12 +57,10 @@ impl RunArgs {
             format: self.common.format,
             keep: self.keep,
         })?;
-        if let Some(path) = &self.junit {
-            let mut out = std::fs::File::create(path)?;
-            seatrial_report::junit(&ran.summary, &mut out)
-                .map_err(|error| Failure::environment("report.junit", Failure::chain(&error)))?;
+        if let Some(junit) = junit {
+            junit.write(&ran.summary)?;
         }
-        let code = ran.verdict.exit_code();
+        let code = ran.exit_code();
         match keeper {
             Some(keeper) => keeper.keep(paths, ran, code),
             None => Ok(code),

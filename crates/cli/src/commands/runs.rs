@@ -1,3 +1,5 @@
+use std::num::NonZeroUsize;
+
 use clap::Args;
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::RunId;
@@ -13,15 +15,15 @@ use crate::ui;
 #[derive(Debug, Args)]
 pub(crate) struct RunsArgs {
     /// How many
-    #[arg(short = 'n', long, default_value_t = 20)]
-    limit: usize,
+    #[arg(short = 'n', long, default_value = "20")]
+    limit: NonZeroUsize,
 }
 
 impl RunsArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
         let store = Store::open(paths.state()?)?;
         let mut lines = Vec::new();
-        for row in store.records().runs(self.limit)? {
+        for row in store.records().runs(self.limit.get())? {
             let summary = Summary::from_events(&events(store.records(), row.run)?);
             lines.extend(RunLine::of(&summary));
         }
