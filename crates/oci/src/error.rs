@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use seatrial_core::digest::Digest;
-use seatrial_core::failure::Failure;
+use seatrial_core::failure::{Failure, Retry};
 use seatrial_store::StoreError;
 
 /// An error of an image.
@@ -65,6 +65,34 @@ pub enum ImageError {
         /// What the registry said.
         reason: String,
     },
+    /// A registry wants to know who asks, or lets them not have it.
+    #[error("{host} does not give {name} to {}", Self::whom(credentials.as_deref()))]
+    Denied {
+        /// What was asked for.
+        name: String,
+        /// The registry.
+        host: String,
+        /// Where the credentials are from; `None`: there are none for it.
+        credentials: Option<String>,
+    },
+    /// Credentials cannot be read.
+    #[error("no credentials from {from}: {reason}")]
+    Credentials {
+        /// The file or program.
+        from: String,
+        /// What is wrong; never what is in them.
+        reason: String,
+    },
+    /// A registry does not have it.
+    #[error("{host} has no {} of {name}", reference.escape_debug())]
+    Unknown {
+        /// Registry and repository.
+        name: String,
+        /// The tag or digest.
+        reference: String,
+        /// Who was asked.
+        host: String,
+    },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
@@ -92,6 +120,13 @@ impl ImageError {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
+
+    fn whom(credentials: Option<&str>) -> String {
+        match credentials {
+            Some(from) => format!("whom the credentials of {from} are for"),
+            None => "just anybody, and this machine has no credentials for it".to_owned(),
+        }
+    }
 }
 
 impl From<ImageError> for Failure {
@@ -111,6 +146,17 @@ impl From<ImageError> for Failure {
             ImageError::NotPulled { .. } | ImageError::Pull { .. } => {
                 Self::environment("image.pull", message)
             }
+            ImageError::Denied { host, .. } => {
+                let at = if host == "docker.io" { String::new() } else { format!(" {host}") };
+                // The same credentials are not taken the next time either.
+                Self { retry: Retry::Never, ..Self::environment("image.denied", message) }
+                    .hint(format!("run `docker login{at}` as the user who runs Seatrial"))
+                    .hint("many registries say the same of a name that they do not have")
+            }
+            ImageError::Credentials { .. } => {
+                Self { retry: Retry::Never, ..Self::environment("image.credentials", message) }
+            }
+            ImageError::Unknown { .. } => Self::config("image.unknown", message),
             ImageError::Io { .. } => Self::environment("image.io", message),
             ImageError::Mkfs { .. } => Self::environment("image.mkfs", message),
             ImageError::Store(error) => error.into(),

@@ -6,7 +6,7 @@ use seatrial_core::action::{ImageAction, ImageBase};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::step::Step;
-use seatrial_oci::Pull;
+use seatrial_oci::{Pull, Registries};
 use seatrial_protocol::event::Usage;
 use tokio::runtime::Handle;
 
@@ -30,7 +30,8 @@ pub(crate) fn make(
         let (store, name, digest) = (store.clone(), name.clone(), *digest);
         let platform = platform.clone();
         let pulled = attempt.until_cancelled(move || {
-            Ok(seatrial_oci::pull(&store, Pull { name: &name, digest, platform: &platform })?)
+            let wanted = Pull { name: &name, digest, platform: &platform };
+            Ok(seatrial_oci::pull(&store, &Registries::default(), wanted)?)
         });
         attempt.span_blocking(Step::ImagePull, "pull", began, Instant::now());
         pulled?;
