@@ -57,6 +57,24 @@ pub enum ImageError {
         /// The digest.
         digest: Digest,
     },
+    /// Content of a base image did not come to its end.
+    #[error("{what} of the base image broke off")]
+    Cut {
+        /// Which content.
+        what: &'static str,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+    /// A mirror could not be used.
+    #[error("the mirror {mirror} is passed over")]
+    Mirror {
+        /// Its URL.
+        mirror: String,
+        /// Why.
+        #[source]
+        source: Box<ImageError>,
+    },
     /// A registry did not give a base image.
     #[error("cannot pull {name}: {reason}")]
     Pull {
@@ -66,7 +84,7 @@ pub enum ImageError {
         reason: String,
     },
     /// A registry wants to know who asks, or lets them not have it.
-    #[error("{host} does not give {name} to {}", Self::whom(credentials.as_deref()))]
+    #[error("{host} does not let {name} be pulled {}", Self::how(credentials.as_deref()))]
     Denied {
         /// What was asked for.
         name: String,
@@ -121,11 +139,17 @@ impl ImageError {
         move |source| Self::Io { path, source }
     }
 
-    fn whom(credentials: Option<&str>) -> String {
+    fn how(credentials: Option<&str>) -> String {
         match credentials {
-            Some(from) => format!("whom the credentials of {from} are for"),
-            None => "just anybody, and this machine has no credentials for it".to_owned(),
+            Some(from) => format!("with the credentials of {from}"),
+            None => "without credentials, and there are none for it".to_owned(),
         }
+    }
+
+    /// Whether it says something about who was asked, and not about this
+    /// machine: another may do better.
+    pub(crate) fn is_theirs(&self) -> bool {
+        !matches!(self, Self::Store(_) | Self::Io { .. } | Self::Credentials { .. })
     }
 }
 
@@ -143,9 +167,10 @@ impl From<ImageError> for Failure {
                 Self::config("cas.digest_mismatch", message)
             }
             ImageError::Base(_) => Self::config("image.base", message),
-            ImageError::NotPulled { .. } | ImageError::Pull { .. } => {
+            ImageError::NotPulled { .. } | ImageError::Pull { .. } | ImageError::Cut { .. } => {
                 Self::environment("image.pull", message)
             }
+            ImageError::Mirror { .. } => Self::environment("image.mirror", message),
             ImageError::Denied { host, .. } => {
                 let at = if host == "docker.io" { String::new() } else { format!(" {host}") };
                 // The same credentials are not taken the next time either.

@@ -95,18 +95,48 @@ fn copy(
     {
         return Ok(digest);
     }
-    let mismatch = |expected, found| ImageError::Mismatch { what, expected, found };
-    let bytes = |size: u64| format!("{size} bytes");
     let reader = source.open(descriptor, part == Part::Manifest)?.take(descriptor.size + 1);
-    match store.put_blob(reader, Some(digest), descriptor.size) {
-        Ok(blob) if blob.size == descriptor.size => Ok(digest),
-        Ok(blob) => Err(mismatch(bytes(descriptor.size), bytes(blob.size))),
-        Err(StoreError::TooLarge { limit }) => Err(mismatch(bytes(limit), "longer".to_owned())),
-        Err(StoreError::DigestMismatch { expected, found }) => {
-            Err(mismatch(expected.to_string(), found.to_string()))
-        }
-        Err(error) => Err(error.into()),
+    let size = take_in(store, reader, what, digest, descriptor.size)?;
+    if size != descriptor.size {
+        let bytes = |size: u64| format!("{size} bytes");
+        let (expected, found) = (bytes(descriptor.size), bytes(size));
+        return Err(ImageError::Mismatch { what, expected, found });
     }
+    Ok(digest)
+}
+
+/// Reads content into the store that has to have a digest and at most `limit`
+/// bytes; how many it has. Whose fault it is, who sends or who stores, is told
+/// apart.
+pub(crate) fn take_in(
+    store: &Store,
+    mut reader: impl io::Read,
+    what: &'static str,
+    digest: Digest,
+    limit: u64,
+) -> Result<u64, ImageError> {
+    let mismatch = |expected, found| ImageError::Mismatch { what, expected, found };
+    let mut take = || -> Result<u64, ImageError> {
+        let mut writer = store.blob_writer(limit)?;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(writer.finish(Some(digest))?.size),
+                Ok(count) => writer.push(&buffer[..count])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(ImageError::Cut { what, source }),
+            }
+        }
+    };
+    take().map_err(|error| match error {
+        ImageError::Store(StoreError::TooLarge { limit }) => {
+            mismatch(format!("{limit} bytes"), "longer".to_owned())
+        }
+        ImageError::Store(StoreError::DigestMismatch { expected, found }) => {
+            mismatch(expected.to_string(), found.to_string())
+        }
+        error => error,
+    })
 }
 
 fn read_index(dir: &Path) -> Result<Vec<Descriptor>, ImageError> {

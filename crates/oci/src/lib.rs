@@ -35,7 +35,7 @@ pub use image::Image;
 pub use layout::import_layout;
 pub use login::{CredentialUser, Credentials};
 pub use mountable::{Mkfs, make_mountable};
-pub use pull::{Pull, pull};
+pub use pull::{Pull, Pulled, held, pull};
 pub use reference::full_name;
 pub use registries::Registries;
 pub use registry::{Registry, serve};

@@ -1,5 +1,7 @@
 //! Where images of registries come from.
 
+use std::collections::BTreeMap;
+
 use seatrial_core::digest::Digest;
 
 use crate::error::ImageError;
@@ -13,6 +15,10 @@ use crate::remote::{Place, Remote, is_this_machine};
 pub struct Registries {
     /// What shows them who asks.
     pub credentials: Credentials,
+    /// Where repositories of a registry (`docker.io`) are asked for before it
+    /// is, in this order: `https://host`, or `https://host/prefix` for a mirror
+    /// that has them below a prefix.
+    pub mirrors: BTreeMap<String, Vec<String>>,
 }
 
 impl Registries {
@@ -31,12 +37,56 @@ impl Registries {
             let (name, reason) = (name.to_owned(), format!("`{}` is no tag", tag.escape_debug()));
             return Err(ImageError::Pull { name, reason });
         }
-        Remote::new(upstream(name), name, self).resolve(tag)
+        self.first(name, |remote| remote.resolve(tag)).0
+    }
+
+    /// What the first place gives that has a repository, mirrors before the
+    /// registry itself, and what was wrong with those before it. That a mirror
+    /// does not have something is not wrong.
+    pub(crate) fn first<T>(
+        &self,
+        name: &str,
+        ask: impl Fn(&Remote<'_>) -> Result<T, ImageError>,
+    ) -> (Result<T, ImageError>, Vec<ImageError>) {
+        let own = upstream(name);
+        let mut wrong = Vec::new();
+        for url in self.mirrors.get(&own.host).into_iter().flatten() {
+            let asked = match mirror(url, &own.repository) {
+                Some(place) => ask(&Remote::new(place, name, self)),
+                None => {
+                    let reason = "it is no URL with https that names a host".to_owned();
+                    Err(ImageError::Pull { name: name.to_owned(), reason })
+                }
+            };
+            match asked {
+                Ok(found) => return (Ok(found), wrong),
+                Err(ImageError::Unknown { .. }) => {}
+                Err(error) if error.is_theirs() => {
+                    wrong.push(ImageError::Mirror { mirror: url.clone(), source: Box::new(error) });
+                }
+                Err(error) => return (Err(error), wrong),
+            }
+        }
+        (ask(&Remote::new(own, name, self)), wrong)
     }
 }
 
+/// A repository at a mirror.
+fn mirror(url: &str, repository: &str) -> Option<Place> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let safe = scheme == "https" || (scheme == "http" && is_this_machine(host));
+    if !safe || host.is_empty() || rest.contains(['@', '?', '#']) {
+        return None;
+    }
+    let prefix = prefix.trim_matches('/');
+    let repository = [prefix, repository].join("/").trim_matches('/').to_owned();
+    let base = format!("{scheme}://{host}/v2/{repository}");
+    Some(Place { host: host.to_owned(), base, repository })
+}
+
 /// A repository at its own registry.
-pub(crate) fn upstream(name: &str) -> Place {
+fn upstream(name: &str) -> Place {
     let name = full_name(name);
     let (host, repository) = name.split_once('/').unwrap_or((&name, ""));
     let address = match host {
@@ -83,5 +133,21 @@ mod tests {
         assert_eq!(base("alpine"), "https://registry-1.docker.io/v2/library/alpine");
         assert_eq!(base("ghcr.io/a/b"), "https://ghcr.io/v2/a/b");
         assert_eq!(base("localhost:5000/a"), "http://localhost:5000/v2/a");
+    }
+
+    #[test]
+    fn mirrors_have_addresses() {
+        let base = |url: &str| mirror(url, "library/alpine").map(|place| place.base);
+        let expected = |base: &str| Some(base.to_owned());
+        assert_eq!(base("https://m.example"), expected("https://m.example/v2/library/alpine"));
+        assert_eq!(base("https://m.example:1/"), expected("https://m.example:1/v2/library/alpine"));
+        let below = expected("https://m.example/v2/hub/x/library/alpine");
+        assert_eq!(base("https://m.example/hub/x"), below);
+        assert_eq!(base("http://localhost:1"), expected("http://localhost:1/v2/library/alpine"));
+        for bad in
+            ["http://m.example", "m.example", "https://", "https://u:p@m.example", "file:///"]
+        {
+            assert_eq!(base(bad), None, "{bad}");
+        }
     }
 }

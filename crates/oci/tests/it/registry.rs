@@ -127,7 +127,7 @@ async fn a_base_is_pulled_by_digest() {
         let store = Store::open(dir.path()).expect("store");
         let registries = Registries::default();
         let wanted = Pull { name: &name, digest: image.manifest, platform: "linux/amd64" };
-        assert_eq!(pull(&store, &registries, wanted).expect("pull"), image);
+        assert_eq!(pull(&store, &registries, wanted).expect("pull").image, image);
         let base = ImageBase::Registry { name: name.clone(), digest: image.manifest };
         assert_eq!(registries.resolve(&name, "latest").expect("a tag"), image.manifest);
         let error = |tag: &str| registries.resolve(&name, tag).expect_err("none").to_string();
