@@ -1,4 +1,4 @@
-//! `seatrial.yaml`: parse, check, resolve.
+//! `seatrial.yaml` and settings: parse, check, resolve.
 //!
 //! Three passes with a type each: bytes to a tree with places ([`tree`]), tree
 //! to sections as they are written ([`mod@file`]), sections to a checked
@@ -24,6 +24,7 @@ mod init;
 mod params;
 mod read;
 mod reference;
+mod settings;
 mod source;
 mod tree;
 mod value;
@@ -35,6 +36,7 @@ pub use find::{FILE_NAME, find};
 pub use init::{GoProject, TestPackage, template_go};
 pub use params::resolve_params;
 pub use reference::{reference, schema};
+pub use settings::Settings;
 
 use diagnostic::Problems;
 use read::{Read, Reader};
@@ -65,6 +67,32 @@ pub struct Loaded {
 /// All mistakes, in the order of the file, warnings among them. Mistakes of
 /// form (text, YAML, limits) hide the rest.
 pub fn load(text: &[u8], origin: &str, known: &Known<'_>) -> Result<Loaded, Vec<Diagnostic>> {
+    let (pipeline, warnings) =
+        with_text(text, origin, |text, problems| read(text, problems, known))?;
+    Ok(Loaded { pipeline, warnings })
+}
+
+/// Reads settings of a machine or a user. `origin` names the file in
+/// diagnostics.
+///
+/// # Errors
+/// All mistakes, as [`load`] has them.
+pub fn load_settings(text: &[u8], origin: &str) -> Result<Settings, Vec<Diagnostic>> {
+    let known = Known { kubernetes: &[], tools: &[] };
+    let (settings, _) = with_text(text, origin, |text, problems| {
+        let Some(tree) = tree::parse(text, problems) else { return Some(Settings::default()) };
+        let file = settings::SettingsFile::read(&tree, &mut Reader::new(problems, &known))?;
+        Some(file.settings())
+    })?;
+    Ok(settings)
+}
+
+/// Reads the text of a file and what is in it, with what is odd about it.
+fn with_text<T>(
+    text: &[u8],
+    origin: &str,
+    read: impl FnOnce(&str, &mut Problems) -> Option<T>,
+) -> Result<(T, Vec<Diagnostic>), Vec<Diagnostic>> {
     if text.len() > LARGEST {
         let message = format!("{origin} is larger than 1 MiB");
         let large = Diagnostic::new(Code::TooLarge, message);
@@ -80,9 +108,9 @@ pub fn load(text: &[u8], origin: &str, known: &Known<'_>) -> Result<Loaded, Vec<
         problems.push(Span::new(at, at + 1), bad.hint("save the file as UTF-8"));
         return Err(problems.finish());
     }
-    let pipeline = read(&decoded, &mut problems, known);
-    match (pipeline, problems.has_errors()) {
-        (Some(pipeline), false) => Ok(Loaded { pipeline, warnings: problems.finish() }),
+    let found = read(&decoded, &mut problems);
+    match (found, problems.has_errors()) {
+        (Some(found), false) => Ok((found, problems.finish())),
         _ => Err(problems.finish()),
     }
 }
