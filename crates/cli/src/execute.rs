@@ -23,6 +23,7 @@ use crate::install;
 use crate::paths::PathArgs;
 use crate::project::{Planned, tools_of};
 use crate::recording::{NODES, Recording, history_name};
+use crate::registries::registries;
 
 /// What to run, and how it is shown.
 pub(crate) struct Request<'a> {
@@ -141,7 +142,8 @@ pub(crate) fn machine(
     let bin = components.as_ref().map(|installed| installed.bin.as_path());
     let tools = Tools::find(&tools_of(pipeline), &path, bin).map_err(|error| error.failure())?;
     let exe: PathBuf = "/proc/self/exe".into();
-    let settings = Settings { store, components, tools, exe, environments: 1 };
+    let settings =
+        Settings { store, components, registries: registries()?, tools, exe, environments: 1 };
     Ok(Machine::new(settings).map_err(|error| error.failure())?)
 }
 

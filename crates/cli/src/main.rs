@@ -11,6 +11,7 @@ mod keeper;
 mod paths;
 mod project;
 mod recording;
+mod registries;
 mod ui;
 
 use std::process::ExitCode;

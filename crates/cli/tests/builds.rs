@@ -4,6 +4,8 @@
 
 #[path = "builds/account.rs"]
 mod account;
+#[path = "builds/bases.rs"]
+mod bases;
 #[path = "support/command_lines.rs"]
 mod command_lines;
 #[path = "support/events.rs"]

@@ -9,6 +9,7 @@ use seatrial_components::Installed;
 use seatrial_core::action::Platform;
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
+use seatrial_oci::Registries;
 use seatrial_protocol::VERSION;
 use seatrial_protocol::worker::Hello;
 use seatrial_sandbox::action::NOBODY;
@@ -25,6 +26,8 @@ pub struct Settings {
     /// Kubernetes and friends; `None`: nothing that needs a cluster can be
     /// done.
     pub components: Option<Installed>,
+    /// What is known of the registries that bases of images are pulled from.
+    pub registries: Registries,
     /// Tools of the machine and of the components.
     pub tools: Tools,
     /// An executable that calls `seatrial_sandbox::enter_if_asked` first.
@@ -127,6 +130,10 @@ impl Machine {
 
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.settings.store
+    }
+
+    pub(crate) fn registries(&self) -> &Registries {
+        &self.settings.registries
     }
 
     pub(crate) fn tools(&self) -> &Tools {

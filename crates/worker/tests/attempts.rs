@@ -45,6 +45,7 @@ impl Case {
         let store = Arc::new(Store::open(state.path()).expect("a store"));
         let machine = Machine::new(Settings {
             store: store.clone(),
+            registries: seatrial_oci::Registries::default(),
             components: None,
             tools: Tools::default(),
             exe: env!("CARGO_BIN_EXE_worker-entry").into(),
