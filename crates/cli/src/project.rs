@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seatrial_components::Components;
-use seatrial_config::{Code, Diagnostic, Known, Loaded};
+use seatrial_config::{Code, Diagnostic, FileContent, Known, Loaded};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::name::Name;
@@ -47,7 +47,31 @@ pub(crate) fn load(dir: &Path) -> Result<Loaded, CommandError> {
     let versions: Vec<_> = versions.iter().map(String::as_str).collect();
     let known = Known { kubernetes: &versions, tools: TOOLS };
     let origin = path.strip_prefix("./").unwrap_or(&path).display().to_string();
-    seatrial_config::load(&text, &origin, &known).map_err(CommandError::Diagnostics)
+    let loaded = seatrial_config::load(&text, &origin, &known);
+    let read = |path: &str| read_within(dir, path);
+    loaded.and_then(|loaded| loaded.read_dockerfiles(&read)).map_err(CommandError::Diagnostics)
+}
+
+/// A file of the project that is read here, and not by a command apart: nothing
+/// that a link leads to elsewhere, as this process may read what its user may
+/// not.
+fn read_within(dir: &Path, path: &str) -> FileContent {
+    use std::io::Read as _;
+    let cannot = |error: std::io::Error| Diagnostic::unreadable(path, &error.to_string());
+    let root = dir.canonicalize().map_err(cannot)?;
+    let file = match root.join(path).canonicalize() {
+        Ok(file) if file.starts_with(&root) => file,
+        Ok(_) => return Err(Diagnostic::unreadable(path, "it leads out of the project")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cannot(error)),
+    };
+    if !file.is_file() {
+        return Err(Diagnostic::unreadable(path, "it is not a file"));
+    }
+    let mut text = Vec::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(READ).read_to_end(&mut text));
+    read.map_err(cannot)?;
+    Ok(Some(text))
 }
 
 /// Shows what is odd about a pipeline file.
@@ -105,7 +129,7 @@ impl Planned {
         params: &[(String, String)],
         format: Format,
     ) -> Result<Self, CommandError> {
-        let Loaded { pipeline, mut warnings } = load(&paths.project)?;
+        let Loaded { pipeline, mut warnings, .. } = load(&paths.project)?;
         // What a build is used for is not the question of who asks for it.
         if matches!(selection, Selection::Artifacts(_)) {
             warnings.retain(|warning| warning.code != Code::Unused);
@@ -176,8 +200,10 @@ impl Files {
         if let Some(tree) = self.trees.borrow().get(sources) {
             return Ok(*tree);
         }
-        let include = Patterns::new(&sources.0)?;
-        let exclude = Patterns::new(&[] as &[&str])?;
+        let (exclude, include): (Vec<_>, Vec<_>) =
+            sources.0.iter().map(String::as_str).partition(|pattern| pattern.starts_with('!'));
+        let exclude: Vec<_> = exclude.iter().map(|pattern| &pattern[1..]).collect();
+        let (include, exclude) = (Patterns::new(&include)?, Patterns::new(&exclude)?);
         let snapshot = self.files.snapshot(&include, &exclude, &self.store)?;
         self.trees.borrow_mut().insert(sources.clone(), snapshot.tree);
         Ok(snapshot.tree)

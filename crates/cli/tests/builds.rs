@@ -8,6 +8,8 @@ mod account;
 mod bases;
 #[path = "support/command_lines.rs"]
 mod command_lines;
+#[path = "builds/dockerfile.rs"]
+mod dockerfile;
 #[path = "support/events.rs"]
 mod events;
 #[path = "support/files.rs"]

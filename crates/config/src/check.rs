@@ -15,14 +15,16 @@ use seatrial_core::name::Name;
 use seatrial_core::pipeline::{Command, Pipeline, Resources};
 
 use crate::diagnostic::{Code, Diagnostic, listed, quote};
+use crate::dockerfile::Named;
 use crate::file::{File, ResourcesFile};
 use crate::read::{Entry, Given, List, Map, NonEmpty, Reader, Spanned};
 use crate::source::Span;
 use crate::tree::Key;
 use crate::value::{Glob, Run};
 
-/// Checks a whole file.
-pub(crate) fn check(file: File, reader: &mut Reader<'_>) -> Pipeline {
+/// Checks a whole file; the images that name a Dockerfile have yet to get what
+/// that says.
+pub(crate) fn check(file: File, reader: &mut Reader<'_>) -> (Pipeline, BTreeMap<Name, Named>) {
     let File { seatrial: _, params, builds, images, environments, suites } = file;
     let (params, builds, images) = (entries(params), entries(builds), entries(images));
     let (environments, suites) = (entries(environments), entries(suites));
@@ -40,15 +42,18 @@ pub(crate) fn check(file: File, reader: &mut Reader<'_>) -> Pipeline {
         .chain(params.iter().map(|e| (Kind::Param, e.name.clone(), e.key.clone())))
         .chain(builds.iter().map(|e| (Kind::Build, e.name.clone(), e.key.clone())))
         .collect();
+    let params = checker.each("params", params, Checker::param);
+    let builds = checker.each("builds", builds, Checker::build);
+    let (images, dockerfiles) = checker.images(images);
     let pipeline = Pipeline {
-        params: checker.each("params", params, Checker::param),
-        builds: checker.each("builds", builds, Checker::build),
-        images: checker.images(images),
+        params,
+        builds,
+        images,
         environments: checker.environments(environments),
         suites: checker.each("suites", suites, Checker::suite),
     };
     checker.report_unused(&declared);
-    pipeline
+    (pipeline, dockerfiles)
 }
 
 /// What a name can refer to.

@@ -69,6 +69,12 @@ pub struct Place {
 }
 
 impl Diagnostic {
+    /// That a file of the project cannot be read.
+    #[must_use]
+    pub fn unreadable(path: &str, reason: &str) -> Self {
+        Self::new(Code::NotFound, format!("cannot read {}: {reason}", quote(path)))
+    }
+
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,

@@ -17,7 +17,7 @@ use crate::value::{
     ParamType, Pattern, Port, Relative, Repository, Run, Variable,
 };
 
-pub(crate) use choice::{ApplyValue, BaseValue, Object, ParamDefault, Version};
+pub(crate) use choice::{ApplyValue, BaseValue, Object, ParamDefault, Version, base};
 
 section! {
     /// A pipeline: what is built, into what it is put, and how it is tested.
@@ -112,6 +112,12 @@ section! {
         files: List<FilesFile>, optional;
         /// How it is started.
         config: ConfigFile, optional;
+        /// A Dockerfile without `RUN` that says all of that instead.
+        dockerfile: Relative, optional;
+        /// Values of the `ARG`s of the Dockerfile.
+        args: Map<ContainerVariable, String>, optional;
+        /// Builds that the Dockerfile copies from, as `COPY --from=NAME`; a stage of that name is not looked at.
+        builds: List<Name>, optional;
     }
 }
 

@@ -18,6 +18,7 @@
 
 mod check;
 mod diagnostic;
+mod dockerfile;
 mod file;
 mod find;
 mod init;
@@ -29,6 +30,9 @@ mod source;
 mod tree;
 mod value;
 
+use std::collections::BTreeMap;
+
+use seatrial_core::name::Name;
 use seatrial_core::pipeline::Pipeline;
 
 pub use diagnostic::{Code, Diagnostic, Place, Severity, Style, failure, render};
@@ -51,6 +55,9 @@ pub struct Known<'a> {
     pub tools: &'a [&'a str],
 }
 
+/// The content of a file of the project; nothing when there is none.
+pub type FileContent = Result<Option<Vec<u8>>, Diagnostic>;
+
 /// A pipeline that can be used, and what is likely not meant in it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -58,6 +65,36 @@ pub struct Loaded {
     pub pipeline: Pipeline,
     /// Each of [`Severity::Warning`].
     pub warnings: Vec<Diagnostic>,
+    /// Dockerfiles that images name, which have yet to be read.
+    dockerfiles: BTreeMap<Name, dockerfile::Named>,
+}
+
+impl Loaded {
+    /// Reads the Dockerfiles that images of the pipeline name, and the
+    /// `.dockerignore` that goes with each, by `read`: it gives the content of
+    /// a file of the project, and nothing when there is none.
+    ///
+    /// # Errors
+    /// All mistakes in them; what `read` says of a file that it cannot give.
+    pub fn read_dockerfiles(
+        mut self,
+        read: &dyn Fn(&str) -> FileContent,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mut mistakes = Vec::new();
+        for (name, named) in std::mem::take(&mut self.dockerfiles) {
+            match dockerfile::load(&named, read) {
+                Ok((content, warnings)) => {
+                    self.warnings.extend(warnings);
+                    if let Some(image) = self.pipeline.images.get_mut(&name) {
+                        let dockerfile::Content { base, files, config } = content;
+                        (image.base, image.files, image.config) = (base, files, config);
+                    }
+                }
+                Err(wrong) => mistakes.extend(wrong),
+            }
+        }
+        if mistakes.is_empty() { Ok(self) } else { Err(mistakes) }
+    }
 }
 
 /// Reads the content of a pipeline file. `origin` names the file in
@@ -67,9 +104,9 @@ pub struct Loaded {
 /// All mistakes, in the order of the file, warnings among them. Mistakes of
 /// form (text, YAML, limits) hide the rest.
 pub fn load(text: &[u8], origin: &str, known: &Known<'_>) -> Result<Loaded, Vec<Diagnostic>> {
-    let (pipeline, warnings) =
+    let ((pipeline, dockerfiles), warnings) =
         with_text(text, origin, |text, problems| read(text, problems, known))?;
-    Ok(Loaded { pipeline, warnings })
+    Ok(Loaded { pipeline, warnings, dockerfiles })
 }
 
 /// Reads settings of a machine or a user. `origin` names the file in
@@ -115,7 +152,10 @@ fn with_text<T>(
     }
 }
 
-fn read(text: &str, problems: &mut Problems, known: &Known<'_>) -> Option<Pipeline> {
+/// A pipeline, and Dockerfiles that its images name.
+type Checked = (Pipeline, BTreeMap<Name, dockerfile::Named>);
+
+fn read(text: &str, problems: &mut Problems, known: &Known<'_>) -> Option<Checked> {
     let Some(tree) = tree::parse(text, problems) else {
         if !problems.has_errors() {
             let empty = Diagnostic::new(Code::MissingField, "the file is empty");

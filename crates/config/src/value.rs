@@ -21,7 +21,7 @@ use crate::read::FromText;
 
 pub(crate) use command::Run;
 pub(crate) use image::{Port, Repository, is_repository};
-pub(crate) use path::{Absolute, Relative};
+pub(crate) use path::{Absolute, Relative, leaves};
 pub(crate) use pattern::{Collect, Glob, Pattern};
 pub(crate) use quantity::{Cpu, Memory, Number};
 pub(crate) use variable::{ContainerVariable, Variable};

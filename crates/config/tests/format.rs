@@ -14,6 +14,7 @@ const FORM_IS_GOOD: &[&str] = &[
     "aliases",
     "conflicts",
     "cycles",
+    "dockerfiles",
     "duplicate-keys",
     "empty",
     "missing-in-context",

@@ -17,7 +17,7 @@ fn outcome(path: &Path) -> (bool, String) {
     let text = std::fs::read(path).expect("a readable file");
     let name = path.file_name().expect("a file").to_string_lossy();
     match load(&text, &name, &KNOWN) {
-        Ok(Loaded { pipeline, warnings }) if warnings.is_empty() => {
+        Ok(Loaded { pipeline, warnings, .. }) if warnings.is_empty() => {
             (true, format!("{pipeline:#?}\n"))
         }
         Ok(Loaded { warnings, .. }) => (false, render(&warnings, STYLE)),

@@ -103,6 +103,8 @@ pub struct ImageLayerFile<I> {
     pub to: String,
     /// Permission bits; `None` keeps those of the file.
     pub mode: Option<u32>,
+    /// Numbers of the user and group that they belong to; `None`: root.
+    pub owner: Option<(u32, u32)>,
 }
 
 /// What a tool is, on the machine where an action runs.
@@ -178,6 +180,7 @@ impl<I> Action<I> {
                             path: file.path,
                             to: file.to,
                             mode: file.mode,
+                            owner: file.owner,
                         })
                     })
                     .collect::<Result<_, E>>()?,
@@ -243,7 +246,10 @@ impl ImageAction<Digest> {
         for file in &self.files {
             let mode = file.mode.map(|mode| format!("{mode:o}")).unwrap_or_default();
             let tree = file.tree.to_string();
-            record.list(&format!("file {}", file.to), [&tree, &file.path, &file.to, &mode]);
+            let owner = file.owner.map(|(user, group)| format!("{user}:{group}"));
+            let owner = owner.unwrap_or_default();
+            let fields = [&tree, &file.path, &file.to, &mode, &owner];
+            record.list(&format!("file {}", file.to), fields);
         }
         let config = &self.config;
         record.list("entrypoint", &config.entrypoint);
@@ -253,6 +259,8 @@ impl ImageAction<Digest> {
         record.list("workdir", &config.workdir);
         record.list("ports", &config.ports);
         record.map("labels", &config.labels);
+        record.list("volumes", &config.volumes);
+        record.list("stop signal", &config.stop_signal);
         record
     }
 }

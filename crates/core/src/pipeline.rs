@@ -144,10 +144,15 @@ pub enum Base {
 pub struct ImageFile {
     /// Where they come from.
     pub from: FileSource,
+    /// Of files of the project: patterns of those that are meant, and behind a
+    /// `!` of those that are not; none: all at `from`.
+    pub patterns: Vec<String>,
     /// Where they go: an absolute path.
     pub to: String,
     /// Permission bits; `None` keeps those of the file.
     pub mode: Option<u32>,
+    /// Numbers of the user and group that they belong to; `None`: root.
+    pub owner: Option<(u32, u32)>,
 }
 
 /// A file or directory: of the project, or of a build's output.
@@ -177,6 +182,10 @@ pub struct ImageConfig {
     pub ports: Vec<String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Directories that a container writes to apart from its image.
+    pub volumes: Vec<String>,
+    /// The signal that ends it.
+    pub stop_signal: Option<String>,
 }
 
 /// What a suite tests against: clusters with a product in them.

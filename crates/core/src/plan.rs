@@ -77,7 +77,8 @@ pub enum Selection {
     Environment(Name),
 }
 
-/// Patterns of project files that something reads; none: every file.
+/// Patterns of project files that something reads, and behind a `!` of those
+/// that it does not; none that it reads: every file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sources(pub Vec<String>);
 
@@ -469,12 +470,17 @@ impl Planner<'_> {
                 // that is not in it.
                 None => {
                     let path = &file.from.path;
-                    let sources = Sources(vec![path.clone(), format!("{path}/**")]);
+                    let sources = match file.patterns.as_slice() {
+                        [] if path.is_empty() => Sources(Vec::new()),
+                        [] => Sources(vec![path.clone(), format!("{path}/**")]),
+                        patterns => Sources(patterns.to_vec()),
+                    };
                     Input::Tree((self.facts.trees)(&sources)?)
                 }
             };
             let path = file.from.path.clone();
-            files.push(ImageLayerFile { tree, path, to: file.to.clone(), mode: file.mode });
+            let (to, mode, owner) = (file.to.clone(), file.mode, file.owner);
+            files.push(ImageLayerFile { tree, path, to, mode, owner });
         }
         Ok(files)
     }

@@ -39,8 +39,10 @@ pub(crate) fn guestbook() -> Pipeline {
         base: Base::Scratch,
         files: vec![ImageFile {
             from: FileSource { build: Some(name("server")), path: "guestbook".into() },
+            patterns: Vec::new(),
             to: "/guestbook".into(),
             mode: Some(0o755),
+            owner: None,
         }],
         config: ImageConfig::default(),
     };

@@ -80,6 +80,15 @@ fn start(image: &mut Map<String, Value>, config: &ImageConfig) -> Result<(), Ima
             ports.insert(port, json!({}));
         }
     }
+    if !config.volumes.is_empty() {
+        let volumes = object(image.entry("Volumes").or_insert_with(|| json!({})), "Volumes")?;
+        for volume in &config.volumes {
+            volumes.insert(volume.clone(), json!({}));
+        }
+    }
+    if let Some(signal) = &config.stop_signal {
+        image.insert("StopSignal".to_owned(), signal.as_str().into());
+    }
     if !config.labels.is_empty() {
         let labels = object(image.entry("Labels").or_insert_with(|| json!({})), "Labels")?;
         for (name, value) in &config.labels {

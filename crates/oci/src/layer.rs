@@ -1,7 +1,7 @@
 //! A layer: files of trees as one tar archive, always to the same bytes.
 //!
-//! Uncompressed, as it stays on this machine; sorted by path; times, owners and
-//! groups 0. Over a base, directories above files are left out: one that is
+//! Uncompressed, as it stays on this machine; sorted by path; times 0, as are
+//! owners and groups that nobody names. Over a base, directories above files are left out: one that is
 //! said here would replace a symbolic link of the base (`/bin`) or its mode
 //! (`/tmp`).
 
@@ -21,7 +21,7 @@ use crate::media::LARGEST_LAYER;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Item {
     Directory,
-    File { mode: u32, size: u64, from: PathBuf },
+    File { mode: u32, size: u64, from: PathBuf, owner: (u32, u32) },
     Link { target: String },
 }
 
@@ -74,7 +74,8 @@ impl Layer {
         let to = place(&file.to)?;
         let from = file.path.trim_matches('/');
         let within = format!("{from}/");
-        let mut found = from.is_empty();
+        // A pattern that matches nothing leaves an empty tree.
+        let mut found = from.is_empty() && !manifest.entries().is_empty();
         for entry in manifest.entries() {
             let to = if from.is_empty() {
                 join(&to, &entry.path)
@@ -92,6 +93,7 @@ impl Layer {
                     mode: file.mode.unwrap_or(if *executable { 0o755 } else { 0o644 }) & 0o7777,
                     size: *size,
                     from: root.join(&entry.path),
+                    owner: file.owner.unwrap_or_default(),
                 },
                 Content::Link { target } => Item::Link { target: target.clone() },
                 Content::EmptyDirectory => Item::Directory,
@@ -134,8 +136,9 @@ fn append<W: Write>(
 ) -> Result<(), ImageError> {
     let mut header = tar::Header::new_gnu();
     header.set_mtime(0);
-    header.set_uid(0);
-    header.set_gid(0);
+    let owner = if let Item::File { owner, .. } = item { *owner } else { (0, 0) };
+    header.set_uid(owner.0.into());
+    header.set_gid(owner.1.into());
     match item {
         Item::Directory => {
             header.set_entry_type(tar::EntryType::Directory);
@@ -149,7 +152,7 @@ fn append<W: Write>(
             header.set_size(0);
             archive.append_link(&mut header, path, target)
         }
-        Item::File { mode, size, from } => {
+        Item::File { mode, size, from, .. } => {
             let file = File::open(from).map_err(ImageError::io(from))?;
             if file.metadata().map_err(ImageError::io(from))?.len() != *size {
                 let damaged = std::io::Error::other("its size is not the one of its tree");

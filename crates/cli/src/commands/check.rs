@@ -11,7 +11,7 @@ pub(crate) struct CheckArgs {}
 
 impl CheckArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
-        let Loaded { pipeline, warnings } = project::load(&paths.project)?;
+        let Loaded { pipeline, warnings, .. } = project::load(&paths.project)?;
         project::tell_warnings(&warnings);
         ui::note(&format!(
             "seatrial.yaml is fine: {}, {}, {}, {}",

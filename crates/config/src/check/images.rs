@@ -7,15 +7,16 @@ use seatrial_core::pipeline::{Base, FileSource, Image, ImageConfig, ImageFile};
 
 use super::{Checker, Kind, items, texts, variables};
 use crate::diagnostic::{Code, Diagnostic, quote};
+use crate::dockerfile::Named;
 use crate::file::{self, BaseValue, ConfigFile, FilesFile};
-use crate::read::{Entry, List, Spanned};
-use crate::value::Repository;
+use crate::read::{Entry, Given, List, Spanned};
+use crate::value::{Relative, Repository};
 
 impl Checker<'_, '_> {
     pub(super) fn images(
         &mut self,
         entries: Vec<Entry<Name, file::ImageFile>>,
-    ) -> BTreeMap<Name, Image> {
+    ) -> (BTreeMap<Name, Image>, BTreeMap<Name, Named>) {
         let base =
             |entry: &Entry<Name, file::ImageFile>| match &entry.value.as_ref()?.base.get()?.value {
                 BaseValue::Image(base) => Some((entry.name.clone(), base.clone())),
@@ -24,11 +25,39 @@ impl Checker<'_, '_> {
         let bases = entries.iter().filter_map(base).collect();
         self.refuse_cycles(Kind::Image, &bases);
         let mut replaced = BTreeMap::new();
-        self.each("images", entries, |this, image| this.image(image, &mut replaced))
+        let mut named = BTreeMap::new();
+        let both = self.each("images", entries, |this, mut image| {
+            let dockerfile = this.dockerfile(&mut image);
+            (this.image(image, &mut replaced), dockerfile)
+        });
+        let images = both.into_iter().map(|(name, (image, dockerfile))| {
+            named.extend(dockerfile.map(|dockerfile| (name.clone(), dockerfile)));
+            (name, image)
+        });
+        (images.collect(), named)
+    }
+
+    /// What an image says of a Dockerfile, and that it says nothing else then.
+    fn dockerfile(&mut self, image: &mut file::ImageFile) -> Option<Named> {
+        let dockerfile = std::mem::replace(&mut image.dockerfile, Given::Absent);
+        let args = std::mem::replace(&mut image.args, Given::Absent);
+        let builds = std::mem::replace(&mut image.builds, Given::Absent);
+        let Some(Relative(path)) = dockerfile.value() else {
+            let text = "only a Dockerfile has them: `dockerfile: Dockerfile`";
+            self.unwanted("args", &args, text);
+            self.unwanted("builds", &builds, text);
+            return None;
+        };
+        let text = "the Dockerfile says it";
+        self.unwanted("base", &image.base, text);
+        self.unwanted("files", &image.files, text);
+        self.unwanted("config", &image.config, text);
+        let builds = self.refer_all(Kind::Build, builds);
+        Some(Named { path, args: variables(args, |name| name.0), builds })
     }
 
     fn image(&mut self, image: file::ImageFile, replaced: &mut BTreeMap<String, String>) -> Image {
-        let file::ImageFile { replaces, base, files, config } = image;
+        let file::ImageFile { replaces, base, files, config, .. } = image;
         let base = match base.value() {
             None | Some(BaseValue::Scratch) => Base::Scratch,
             Some(BaseValue::Registry { name, digest }) => Base::Registry { name, digest },
@@ -66,8 +95,10 @@ impl Checker<'_, '_> {
                 build: build.spanned().map(|build| self.refer(Kind::Build, build)),
                 path: path.value().map_or_else(String::new, |path| path.0),
             },
+            patterns: Vec::new(),
             to: to.value().map_or_else(String::new, |to| to.0),
             mode: mode.value().map(|mode| mode.0),
+            owner: None,
         }
     }
 }
@@ -81,5 +112,6 @@ fn image_config(config: ConfigFile) -> ImageConfig {
         workdir: config.workdir.value().map(|path| path.0),
         ports: items(config.ports).into_iter().map(|port| port.value.0).collect(),
         labels: variables(config.labels, |name| name),
+        ..ImageConfig::default()
     }
 }

@@ -68,6 +68,11 @@ pub(crate) enum BaseValue {
     Image(Spanned<Name>),
 }
 
+/// Reads a base that is written as text.
+pub(crate) fn base(text: &str, known: &Known<'_>) -> Result<BaseValue, Diagnostic> {
+    Base::from_text(text, known).map(|base| base.0)
+}
+
 /// A base written as text.
 struct Base(BaseValue);
 

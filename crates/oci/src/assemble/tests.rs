@@ -43,7 +43,7 @@ fn product(store: &Store) -> Digest {
 }
 
 fn file(tree: Digest, path: &str, to: &str, mode: Option<u32>) -> ImageLayerFile<Digest> {
-    ImageLayerFile { tree, path: path.to_owned(), to: to.to_owned(), mode }
+    ImageLayerFile { tree, path: path.to_owned(), to: to.to_owned(), mode, owner: None }
 }
 
 fn action(base: ImageBase<Digest>, files: Vec<ImageLayerFile<Digest>>) -> ImageAction<Digest> {

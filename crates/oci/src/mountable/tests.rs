@@ -43,8 +43,13 @@ impl Case {
         fs::write(at("web/css/a.css"), "").expect("write");
         symlink("../server", at("web/start")).expect("link");
         let tree = self.store.put_tree(staging.path(), TreeLimits::default()).expect("tree").digest;
-        let file =
-            |path: &str, to: String, mode| ImageLayerFile { tree, path: path.to_owned(), to, mode };
+        let file = |path: &str, to: String, mode| ImageLayerFile {
+            tree,
+            path: path.to_owned(),
+            to,
+            mode,
+            owner: None,
+        };
         let files =
             vec![file("", to.to_owned(), None), file("server", format!("{to}su"), Some(0o4755))];
         let action = ImageAction { base, files, config: ImageConfig::default() };

@@ -27,7 +27,13 @@ impl Served {
         let staging = store.staging().expect("staging");
         fs::write(staging.path().join("digits"), "0123456789").expect("write");
         let tree = store.put_tree(staging.path(), TreeLimits::default()).expect("tree").digest;
-        let file = ImageLayerFile { tree, path: "digits".into(), to: "/digits".into(), mode: None };
+        let file = ImageLayerFile {
+            tree,
+            path: "digits".into(),
+            to: "/digits".into(),
+            mode: None,
+            owner: None,
+        };
         let config = ImageConfig { entrypoint: vec!["/digits".into()], ..ImageConfig::default() };
         let action = ImageAction { base: ImageBase::Scratch, files: vec![file], config };
         let image = assemble(&store, &action, "linux/amd64").expect("image");
