@@ -180,6 +180,24 @@ mod tests {
         assert_eq!(shown, "Some(Password)");
     }
 
+    /// Needs root, as sudo gives it.
+    #[test]
+    fn programs_run_as_the_user_whose_credentials_they_keep() {
+        let dir = tempfile::tempdir().expect("directory");
+        let open = |path: &Path| {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("open to all");
+        };
+        let path = dir.path().join("docker-credential-x");
+        let answer = r#"echo "{\"Username\":\"$(id -u):$(id -g):$(id -G)\",\"Secret\":\"$HOME\"}""#;
+        fs::write(&path, format!("#!/bin/sh\n{answer}\n")).expect("a program");
+        open(dir.path());
+        open(&path);
+        let user = CredentialUser { name: "u".into(), uid: 4321, gid: 8765, home: "/h".into() };
+        let answer = program::ask(path.to_str().expect("a path"), "r.example", Some(&user));
+        let (user, password) = ("4321:8765:8765".to_owned(), "/h".to_owned());
+        assert_eq!(answer, Ok(Some(LoginKind::Password { user, password })));
+    }
+
     #[test]
     fn programs_are_asked() {
         let dir = tempfile::tempdir().expect("directory");
