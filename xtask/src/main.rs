@@ -6,6 +6,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod generate;
 mod leaks;
 mod prerequisites;
@@ -32,6 +33,8 @@ enum Command {
     Demo(demo::Args),
     /// All that CI runs, in order, until the first red
     Test(test::Args),
+    /// Try what reads strangers' bytes, each reader for some time
+    Fuzz(fuzz::Args),
     /// Measure the budgets, as a table and JSON
     Bench(bench::Args),
     /// Rules of the repository that no compiler checks
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => return test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(args),
         Command::Tidy => tidy::run(),
         Command::Generate(args) => generate::run(&args),

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use crate::leaks::{After, Snapshot, check};
 use crate::repository::{build, cargo, seatrial, shown, succeed};
 use crate::steps::Steps;
-use crate::{generate, prerequisites, tidy};
+use crate::{fuzz, generate, prerequisites, tidy};
 use totals::Totals;
 
 /// Arguments of `cargo xtask test`.
@@ -60,6 +60,8 @@ fn all(args: &Args, steps: &mut Steps, totals: &mut Totals) -> anyhow::Result<()
         succeed(&mut seatrial(&["components", "install"]))
     })?;
     let before = Snapshot::take()?;
+    let seconds = if args.full { 60 } else { 5 };
+    steps.step("fuzzing", || fuzz::all(seconds))?;
     steps.step("cargo test", || cargo_test(&["--workspace", "--no-fail-fast"], totals))?;
     steps.step("nothing is left of the tests", || check(&before, After::End))?;
     steps.step("examples/podinfo", || runs::passes("examples/podinfo", &before))?;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use seatrial_config::{Known, Style, load, render};
-use seatrial_core::fuzz::mutated;
+use seatrial_core::fuzz::bytes;
 
 const KNOWN: Known<'_> = Known { kubernetes: &["1.37"], tools: &["go", "helm", "kubectl"] };
 const EXAMPLES: [&str; 2] =
@@ -10,11 +10,7 @@ const EXAMPLES: [&str; 2] =
 
 proptest! {
     #[test]
-    fn fuzz_pipeline_file(
-        example in prop::sample::select(EXAMPLES.to_vec()),
-        edits in prop::collection::vec(any::<(u8, u16, u8)>(), 0..12),
-    ) {
-        let bytes = mutated(example.as_bytes(), &edits);
+    fn fuzz_pipeline_file(bytes in bytes(&EXAMPLES)) {
         if let Err(mistakes) = load(&bytes, "f", &KNOWN) {
             prop_assert!(!mistakes.is_empty());
             for style in [Style::Narrow, Style::Fancy { color: true, width: 80 }] {

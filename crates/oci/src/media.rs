@@ -140,6 +140,9 @@ pub(crate) fn choose<'a>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use seatrial_core::fuzz::bytes;
+
     use super::*;
 
     #[test]
@@ -170,5 +173,26 @@ mod tests {
         let text =
             text.replace(",\"manifests\":[]", "").replacen('{', "{\"mediaType\":\"text/x\",", 1);
         assert!(Document::decode(text.as_bytes()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn fuzz_image_manifest(bytes in bytes(&[
+            serde_json::to_vec(&Manifest {
+                schema_version: 2,
+                media_type: MANIFEST.to_owned(),
+                config: Descriptor::new(CONFIG, Digest::of("c"), 7),
+                layers: vec![Descriptor::new(LAYER, Digest::of("l"), 1 << 40)],
+            }).expect("JSON"),
+            serde_json::to_vec(&serde_json::json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [
+                { "mediaType": MANIFEST, "digest": Digest::of("m"), "size": 3, "platform": { "os": "linux", "architecture": "amd64" } },
+            ] })).expect("JSON"),
+        ])) {
+            match Document::decode(&bytes) {
+                Ok(Document::Index { manifests, .. }) => drop(choose(&manifests, "linux/amd64")),
+                Ok(Document::Manifest(manifest)) => drop(manifest.config.digest()),
+                Err(_) => {}
+            }
+        }
     }
 }

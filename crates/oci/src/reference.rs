@@ -41,6 +41,9 @@ fn is_registry(first: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use seatrial_core::fuzz::bytes;
+
     use super::*;
 
     #[test]
@@ -57,6 +60,16 @@ mod tests {
             ("registry:5000/x:tag", "registry:5000/x"),
         ] {
             assert_eq!(full_name(name), full);
+        }
+    }
+
+    proptest! {
+        /// The name in full is the same by whatever name it is asked for.
+        #[test]
+        fn fuzz_reference(name in bytes(&["ghcr.io/example/guestbook:v1@sha256:00", "localhost:5000/x", "nginx:1.27"])) {
+            let name = String::from_utf8_lossy(&name);
+            let full = full_name(&name);
+            prop_assert!(full.contains('/') && !full.contains('@'), "{}", full);
         }
     }
 }

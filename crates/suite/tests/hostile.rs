@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use seatrial_core::fuzz::bytes;
 use seatrial_core::pipeline::Adapter;
 use seatrial_protocol::sanitise::sanitise;
 use seatrial_protocol::test::{TestEvent, TestOutcome};
 use seatrial_suite::reader::{Ending, Reader};
-use seatrial_suite::{Exit, Invocation, Program};
+use seatrial_suite::{Exit, Invocation, Program, junit, list};
 
 fn invocation(adapter: Adapter) -> Invocation {
     Invocation {
@@ -116,7 +117,7 @@ fn read(
     adapter: Adapter,
     chunks: &[&[u8]],
     exit: &Exit,
-    report: Option<&str>,
+    report: Option<&[u8]>,
 ) -> (Vec<TestEvent>, Ending) {
     let mut reader = Reader::new(&invocation(adapter));
     let mut events = Vec::new();
@@ -124,7 +125,7 @@ fn read(
         events.extend(reader.push(Duration::from_secs(1), chunk));
         let _ = reader.deadline();
     }
-    let ending = reader.finish(Duration::from_secs(2), exit, report.map(str::as_bytes));
+    let ending = reader.finish(Duration::from_secs(2), exit, report);
     events.extend(ending.events.clone());
     (joined(events), ending)
 }
@@ -145,6 +146,59 @@ fn joined(events: Vec<TestEvent>) -> Vec<TestEvent> {
         }
     }
     all
+}
+
+/// Every test that was selected ended, or is said not to have run, and nothing
+/// but a program that ended well by itself makes it all green.
+fn accounted(
+    adapter: Adapter,
+    bytes: &[u8],
+    exit: &Exit,
+    report: Option<&[u8]>,
+) -> Result<(), TestCaseError> {
+    let (events, ending) = read(adapter, &[bytes], exit, report);
+    let mut ended: HashMap<&str, TestOutcome> = HashMap::new();
+    let mut started: Vec<&str> = Vec::new();
+    for event in &events {
+        match event {
+            TestEvent::Started { test, .. } => {
+                prop_assert!(!started.contains(&test.as_str()), "{} started twice", test);
+                started.push(test);
+            }
+            TestEvent::Finished { test, outcome, .. } => {
+                prop_assert!(started.contains(&test.as_str()), "{} ended and never started", test);
+                prop_assert!(ended.insert(test, *outcome).is_none(), "{} ended twice", test);
+            }
+            TestEvent::Output { .. } => {}
+        }
+    }
+    for test in invocation(adapter).tests {
+        let not_run = ending.not_run.contains(&test);
+        prop_assert!(ended.contains_key(test.as_str()) != not_run, "{test}: {:?}", ending);
+    }
+    prop_assert_eq!(ending.not_run.is_empty(), ending.reason.is_empty());
+    // All green takes a program that ended well by itself.
+    let green = ending.failure.is_none()
+        && ending.not_run.is_empty()
+        && ended
+            .values()
+            .all(|o| matches!(o, TestOutcome::Passed | TestOutcome::Flaky | TestOutcome::Skipped));
+    let only_text = !bytes.contains(&0x16);
+    prop_assert!(
+        !green || *exit == Exit::Code(0) || matches!(exit, Exit::Stopped(_)),
+        "{:?} {:?}",
+        exit,
+        events
+    );
+    prop_assert!(!(green && adapter == Adapter::Go && only_text), "text alone made it green");
+    prop_assert!(
+        !(green
+            && adapter == Adapter::Ginkgo
+            && report.is_none()
+            && !matches!(exit, Exit::Stopped(_))),
+        "no report and green"
+    );
+    Ok(())
 }
 
 proptest! {
@@ -168,8 +222,8 @@ proptest! {
         }
         chunks.push(&bytes[from..]);
         prop_assert_eq!(
-            read(adapter, &[&bytes], &exit, report.as_deref()).0,
-            read(adapter, &chunks, &exit, report.as_deref()).0
+            read(adapter, &[&bytes], &exit, report.as_deref().map(str::as_bytes)).0,
+            read(adapter, &chunks, &exit, report.as_deref().map(str::as_bytes)).0
         );
     }
 
@@ -180,35 +234,7 @@ proptest! {
         adapter in prop::sample::select(vec![Adapter::Go, Adapter::Ginkgo, Adapter::Exec]),
         report in reports(),
     ) {
-        let (events, ending) = read(adapter, &[&bytes], &exit, report.as_deref());
-        let mut ended: HashMap<&str, TestOutcome> = HashMap::new();
-        let mut started: Vec<&str> = Vec::new();
-        for event in &events {
-            match event {
-                TestEvent::Started { test, .. } => {
-                    prop_assert!(!started.contains(&test.as_str()), "{} started twice", test);
-                    started.push(test);
-                }
-                TestEvent::Finished { test, outcome, .. } => {
-                    prop_assert!(started.contains(&test.as_str()), "{} ended and never started", test);
-                    prop_assert!(ended.insert(test, *outcome).is_none(), "{} ended twice", test);
-                }
-                TestEvent::Output { .. } => {}
-            }
-        }
-        for test in invocation(adapter).tests {
-            let not_run = ending.not_run.contains(&test);
-            prop_assert!(ended.contains_key(test.as_str()) != not_run, "{test}: {:?}", ending);
-        }
-        prop_assert_eq!(ending.not_run.is_empty(), ending.reason.is_empty());
-        // All green takes a program that ended well by itself.
-        let green = ending.failure.is_none()
-            && ending.not_run.is_empty()
-            && ended.values().all(|o| matches!(o, TestOutcome::Passed | TestOutcome::Flaky | TestOutcome::Skipped));
-        let only_text = !bytes.contains(&0x16);
-        prop_assert!(!green || exit == Exit::Code(0) || matches!(exit, Exit::Stopped(_)), "{:?} {:?}", exit, events);
-        prop_assert!(!(green && adapter == Adapter::Go && only_text), "text alone made it green");
-        prop_assert!(!(green && adapter == Adapter::Ginkgo && report.is_none() && !matches!(exit, Exit::Stopped(_))), "no report and green");
+        accounted(adapter, &bytes, &exit, report.as_deref().map(str::as_bytes))?;
     }
 
     #[test]
@@ -232,5 +258,60 @@ proptest! {
         // Once safe it stays as it is.
         let again = sanitise(&safe.text);
         prop_assert_eq!((again.text, again.dropped), (safe.text, 0));
+    }
+}
+
+const TEST2JSON: &str = "\x16=== RUN   TestA\n\x16=== RUN   TestA/x\ntext\n\x16=== PAUSE TestA/x\n\x16=== CONT  TestA/x\n\
+    \x16    --- PASS: TestA/x (0.00s)\n\x16--- PASS: TestA (0.50s)\n\x16=== RUN   TestB\n\
+    \x16=== NAME  TestB\n    b_test.go:7: why\n\x16--- FAIL: TestB (1.25s)\n\x16FAIL\n";
+
+const GINKGO: &str = "Running Suite: S\n------------------------------\nTestA\n/x/a_test.go:3\n  out\n\
+    • [0.100 seconds]\n------------------------------\nTestB [label]\n  [FAILED] why\n• [FAILED] [0.100 seconds]\n\
+    ------------------------------\nS [SKIPPED] [0.000 seconds]\n";
+
+const GINKGO_REPORT: &str = r#"[{"SuiteDescription":"S","SuiteSucceeded":true,"SpecialSuiteFailureReasons":["x"],
+"SpecReports":[{"ContainerHierarchyTexts":null,"LeafNodeType":"It","LeafNodeText":"TestA","State":"passed","RunTime":5000000},
+{"ContainerHierarchyTexts":["c"],"LeafNodeType":"It","LeafNodeText":"TestB","State":"failed","RunTime":1,"NumAttempts":2,
+"MaxFlakeAttempts":2,"Failure":{"Message":"why","Location":{"FileName":"a_test.go","LineNumber":7}}}]}]"#;
+
+const JUNIT: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuites><testsuite name="s" tests="3"><testcase classname="c" name="a &lt;b&#10;" time="0.5"/>
+<testcase name="f"><failure message="m">why <![CDATA[<x>]]></failure><system-out>o</system-out></testcase>
+<testcase name="s"><skipped/></testcase></testsuite></testsuites>
+"#;
+
+proptest! {
+    #[test]
+    fn fuzz_junit(report in bytes(&[JUNIT])) {
+        if let Ok(read) = junit::parse(&report) {
+            prop_assert!(!read.cases.is_empty() && read.cases.len() <= junit::CASES_LIMIT);
+        }
+    }
+
+    #[test]
+    fn fuzz_test2json(written in bytes(&[TEST2JSON]), exit in exits()) {
+        accounted(Adapter::Go, &written, &exit, None)?;
+    }
+
+    #[test]
+    fn fuzz_ginkgo(
+        written in bytes(&[GINKGO]),
+        report in bytes(&[GINKGO_REPORT]),
+        exit in exits(),
+    ) {
+        accounted(Adapter::Ginkgo, &written, &exit, Some(&report))?;
+    }
+
+    #[test]
+    fn fuzz_list(
+        go in bytes(&["TestA\nExampleB\nFuzzC\nok\n"]),
+        report in bytes(&[GINKGO_REPORT]),
+        exit in exits(),
+    ) {
+        for (adapter, written) in [(Adapter::Go, &go), (Adapter::Ginkgo, &go)] {
+            if let Ok(listing) = list::parse(&invocation(adapter), written, &exit, Some(&report)) {
+                prop_assert!(exit == Exit::Code(0), "{:?}", listing);
+            }
+        }
     }
 }

@@ -1,3 +1,6 @@
+use proptest::prelude::*;
+use seatrial_core::fuzz::bytes;
+
 use super::*;
 
 fn errors(text: &str) -> String {
@@ -181,5 +184,20 @@ proptest::proptest! {
     #[test]
     fn no_text_panics(text in "(?s)[a-z0-9:{}\\[\\]&*!<>|\"' \n\t-]{0,200}") {
         let _ = parse(&text, "f");
+    }
+}
+
+const SHOP: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web, namespace: shop, labels: { app: web } }\n\
+    spec:\n  replicas: 2\n  template:\n    spec:\n      containers:\n      - &c { name: web, image: \"ghcr.io/x/y:v1\" }\n\
+    ---\napiVersion: v1\nkind: List\nitems:\n- { apiVersion: v1, kind: Namespace, metadata: { name: shop } }\n";
+
+proptest! {
+    /// Each manifest is read or refused, soon and in few words.
+    #[test]
+    fn fuzz_manifest(text in bytes(&[SHOP])) {
+        if let Err(errors) = parse(&String::from_utf8_lossy(&text), "f.yaml") {
+            prop_assert!(!errors.is_empty());
+            prop_assert!(ManifestError::failure(&errors).message.len() < 400_000);
+        }
     }
 }

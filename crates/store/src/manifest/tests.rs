@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use seatrial_core::fuzz::bytes;
 
 use super::*;
 
@@ -115,6 +116,22 @@ proptest! {
             prop_assert_eq!(&Manifest::new(reversed).expect("any order"), manifest);
         } else {
             prop_assert!(Manifest::new(reversed).is_err());
+        }
+    }
+}
+
+proptest! {
+    /// One tree has one text, and no text a path out of its tree.
+    #[test]
+    fn fuzz_tree(text in bytes(&[
+        Manifest::new(vec![file("a/b", "1"), link("a/l", "../c"), file("c", "")]).expect("manifest").encode(),
+        Manifest::new(vec![link("x", "y"), link("y", "x")]).expect("manifest").encode(),
+    ])) {
+        if let Ok(manifest) = Manifest::decode(&text) {
+            prop_assert_eq!(manifest.encode(), text.to_vec());
+            for entry in manifest.entries() {
+                prop_assert!(check_path(&entry.path).is_ok(), "{:?}", entry);
+            }
         }
     }
 }
