@@ -14,6 +14,7 @@ mod machine;
 mod plan;
 mod product;
 mod reference;
+mod tree;
 mod unchanged;
 
 use std::path::PathBuf;
@@ -65,6 +66,7 @@ type Measure = fn(&Bench) -> anyhow::Result<Vec<Figure>>;
 const BENCHMARKS: &[(&str, Measure)] = &[
     ("plan-10000", plan::plan_10000),
     ("action-overhead", actions::overhead),
+    ("tree-50000", tree::tree_50000),
     ("nothing-changed", unchanged::nothing_changed),
     ("cold-boot", cluster::cold_boot),
     ("boot-overlap", cluster::boot_overlap),

@@ -165,7 +165,7 @@ impl Project {
         let files = tree.files()?;
         Ok(Self {
             name: name.unwrap_or_else(|| "project".to_owned()),
-            head: tree.head()?,
+            head: tree.head(&files, &store)?,
             files: Files { files, store, trees: RefCell::default() },
         })
     }

@@ -6,13 +6,16 @@
 //! copied only into a tree that is not in the store yet.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::num::NonZero;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, SFlag, fstatat};
 use seatrial_core::digest::{Digest, Hasher};
 use seatrial_store::manifest::TreeError;
 use seatrial_store::stat_cache::FileStamp;
@@ -90,7 +93,7 @@ impl ProjectFiles {
         if files.is_empty() && !include.is_empty() {
             return Err(SourceError::NoMatch(include.texts().to_vec()));
         }
-        let settled = files.iter().all(|file| self.is_settled(file));
+        let settled = files.iter().all(|file| self.is_settled(file.stamp));
         let fingerprint = self.fingerprint(&files);
         if settled
             && let Some(tree) = store.snapshot(fingerprint)?
@@ -141,7 +144,7 @@ impl ProjectFiles {
                     Some((stamp, digest)) if *stamp == file.stamp => *digest,
                     _ => {
                         let digest = hash(&at, &mut buffer)?;
-                        new.extend(self.is_settled(file).then_some((*file, digest)));
+                        new.extend(self.is_settled(file.stamp).then_some((*file, digest)));
                         digest
                     }
                 };
@@ -183,39 +186,40 @@ impl ProjectFiles {
         hasher.update(self.root.as_os_str().as_encoded_bytes());
         for file in files {
             record.clear();
-            let FileStamp { inode, size, mtime, ctime } = file.stamp;
-            record.extend_from_slice(&(file.path.len() as u64).to_le_bytes());
-            record.extend_from_slice(file.path.as_bytes());
-            for number in [inode, size, mtime.cast_unsigned(), ctime.cast_unsigned()] {
-                record.extend_from_slice(&number.to_le_bytes());
-            }
+            add_stamp(&mut record, &file.path, file.stamp);
             hasher.update(&record);
         }
         hasher.finish()
     }
 
-    fn is_settled(&self, file: &ProjectFile) -> bool {
+    /// A fingerprint of what Git compares to say whether something changed:
+    /// the commit, its index and all files. `None` while one of them could change
+    /// once more and look the same.
+    pub(crate) fn state(&self, commit: &str, index: FileStamp) -> Option<Digest> {
+        let files: Vec<&ProjectFile> = self.files.iter().collect();
+        let settled = files.iter().all(|file| self.is_settled(file.stamp));
+        let mut record = b"state".to_vec();
+        add_stamp(&mut record, commit, index);
+        record.extend_from_slice(self.fingerprint(&files).to_string().as_bytes());
+        (settled && self.is_settled(index)).then(|| Digest::of(record))
+    }
+
+    fn is_settled(&self, stamp: FileStamp) -> bool {
         let since = self.seen_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let last = i64::try_from(since.saturating_sub(SETTLED).as_nanos()).unwrap_or(i64::MAX);
-        file.stamp.ctime < last
+        stamp.ctime < last
     }
 }
 
 impl ProjectFile {
-    fn new(path: &str, tracked: bool, meta: &Metadata) -> Self {
-        let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000) + nanos;
+    fn new(path: &str, tracked: bool, stat: &FileStat) -> Self {
         Self {
             path: path.to_owned(),
             tracked,
-            other: !meta.is_file() && !meta.is_symlink(),
-            link: meta.is_symlink(),
-            executable: meta.mode() & 0o100 != 0,
-            stamp: FileStamp {
-                inode: meta.ino(),
-                size: meta.len(),
-                mtime: nanos(meta.mtime(), meta.mtime_nsec()),
-                ctime: nanos(meta.ctime(), meta.ctime_nsec()),
-            },
+            other: !matches!(kind(stat), SFlag::S_IFREG | SFlag::S_IFLNK),
+            link: kind(stat) == SFlag::S_IFLNK,
+            executable: stat.st_mode & 0o100 != 0,
+            stamp: stamp(stat),
         }
     }
 }
@@ -226,32 +230,48 @@ impl ProjectFile {
 pub(crate) struct Listing<'a> {
     root: &'a Path,
     files: Vec<ProjectFile>,
-    real_directories: HashMap<String, bool>,
 }
+
+/// Paths from which on it is worth to look at them on several cores.
+const MANY: usize = 1000;
 
 impl<'a> Listing<'a> {
     pub(crate) fn new(root: &'a Path) -> Self {
-        Self { root, files: Vec::new(), real_directories: HashMap::new() }
+        Self { root, files: Vec::new() }
     }
 
     /// Adds a NUL-separated list of paths as `git ls-files -z` prints it.
     pub(crate) fn add(&mut self, list: &[u8], tracked: bool) -> Result<(), SourceError> {
+        let mut paths = Vec::new();
         for path in list.split(|byte| *byte == 0) {
             // One that ends in a slash is another Git directory.
             if path.is_empty() || path.ends_with(b"/") {
                 continue;
             }
-            let path = std::str::from_utf8(path)
-                .map_err(|_| TreeError::Encoding(String::from_utf8_lossy(path).into_owned()))?;
-            if let Some(meta) = self.look(path)? {
-                if self.files.len() >= LIMITS.entries {
-                    let limit = LIMITS.entries as u64;
-                    return Err(SourceError::Quota { what: "files", limit });
-                }
-                self.files.push(ProjectFile::new(path, tracked, &meta));
+            if self.files.len() + paths.len() >= LIMITS.entries {
+                let limit = LIMITS.entries as u64;
+                return Err(SourceError::Quota { what: "files", limit });
             }
+            paths
+                .push(std::str::from_utf8(path).map_err(|_| {
+                    TreeError::Encoding(String::from_utf8_lossy(path).into_owned())
+                })?);
         }
-        Ok(())
+        let root = File::open(self.root).map_err(io_error("open", self.root))?;
+        let look = |paths: &[&str]| Look::new(self.root, &root).all(paths, tracked);
+        if paths.len() < MANY {
+            self.files.extend(look(&paths)?);
+            return Ok(());
+        }
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        std::thread::scope(|scope| {
+            let chunks = paths.chunks(paths.len().div_ceil(cores));
+            let looks: Vec<_> = chunks.map(|paths| scope.spawn(|| look(paths))).collect();
+            for look in looks {
+                self.files.extend(look.join().expect("looking at files does not panic")?);
+            }
+            Ok(())
+        })
     }
 
     /// `seen_at` is a time before the first look.
@@ -261,31 +281,81 @@ impl<'a> Listing<'a> {
         self.files.dedup_by(|a, b| a.path == b.path);
         ProjectFiles { root: self.root.to_owned(), files: self.files, seen_at }
     }
+}
+
+/// One look at some paths.
+struct Look<'a> {
+    root: &'a Path,
+    /// The same, so that the kernel walks only the rest of each path.
+    open: &'a File,
+    real_directories: HashMap<&'a str, bool>,
+}
+
+impl<'a> Look<'a> {
+    fn new(root: &'a Path, open: &'a File) -> Self {
+        Self { root, open, real_directories: HashMap::new() }
+    }
+
+    fn all(mut self, paths: &[&'a str], tracked: bool) -> Result<Vec<ProjectFile>, SourceError> {
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            if let Some(stat) = self.at(path)? {
+                files.push(ProjectFile::new(path, tracked, &stat));
+            }
+        }
+        Ok(files)
+    }
 
     /// What is at a path; `None` when nothing is, or a directory.
-    fn look(&mut self, path: &str) -> Result<Option<Metadata>, SourceError> {
+    fn at(&mut self, path: &'a str) -> Result<Option<FileStat>, SourceError> {
         if let Some((parent, _)) = path.rsplit_once('/')
             && !self.is_real(parent)
         {
             return Ok(None);
         }
-        let at = self.root.join(path);
-        match fs::symlink_metadata(&at) {
-            Ok(meta) => Ok((!meta.is_dir()).then_some(meta)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io_error("look at", &at)(error)),
+        match self.stat(path) {
+            Ok(stat) => Ok((kind(&stat) != SFlag::S_IFDIR).then_some(stat)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(io_error("look at", &self.root.join(path))(error.into())),
         }
     }
 
-    fn is_real(&mut self, dir: &str) -> bool {
+    fn is_real(&mut self, dir: &'a str) -> bool {
         if let Some(known) = self.real_directories.get(dir) {
             return *known;
         }
         let above = dir.rsplit_once('/').is_none_or(|(parent, _)| self.is_real(parent));
-        let real =
-            above && fs::symlink_metadata(self.root.join(dir)).is_ok_and(|meta| meta.is_dir());
-        self.real_directories.insert(dir.to_owned(), real);
+        let real = above && self.stat(dir).is_ok_and(|stat| kind(&stat) == SFlag::S_IFDIR);
+        self.real_directories.insert(dir, real);
         real
+    }
+
+    fn stat(&self, path: &str) -> Result<FileStat, Errno> {
+        fstatat(self.open, path, AtFlags::AT_SYMLINK_NOFOLLOW)
+    }
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// What stat(2) says of a file, to see whether it changed.
+pub(crate) fn stamp(stat: &FileStat) -> FileStamp {
+    let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000) + nanos;
+    FileStamp {
+        inode: stat.st_ino,
+        size: stat.st_size.cast_unsigned(),
+        mtime: nanos(stat.st_mtime, stat.st_mtime_nsec),
+        ctime: nanos(stat.st_ctime, stat.st_ctime_nsec),
+    }
+}
+
+fn add_stamp(record: &mut Vec<u8>, name: &str, stamp: FileStamp) {
+    let FileStamp { inode, size, mtime, ctime } = stamp;
+    record.extend_from_slice(&(name.len() as u64).to_le_bytes());
+    record.extend_from_slice(name.as_bytes());
+    for number in [inode, size, mtime.cast_unsigned(), ctime.cast_unsigned()] {
+        record.extend_from_slice(&number.to_le_bytes());
     }
 }
 

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use seatrial_store::Store;
+
 use crate::error::SourceError;
-use crate::files::{Listing, ProjectFiles};
+use crate::files::{Listing, ProjectFiles, stamp};
 use crate::git;
 
 /// A directory of a Git work tree: the project.
@@ -12,6 +14,8 @@ use crate::git;
 pub struct WorkTree {
     dir: PathBuf,
     top: PathBuf,
+    /// Git's index.
+    index: PathBuf,
 }
 
 /// Where a work tree stands.
@@ -35,10 +39,13 @@ impl WorkTree {
     pub fn open(dir: &Path) -> Result<Self, SourceError> {
         let refuse = |source| SourceError::Directory { dir: dir.to_owned(), source };
         let dir = dir.canonicalize().map_err(refuse)?;
-        let answer = git::ask(&dir, &["rev-parse", "--show-toplevel"])?;
-        let top = first_line(answer.stdout);
-        match top {
-            Some(top) if answer.success => Ok(Self { dir, top: top.into() }),
+        let answer = git::ask(&dir, &["rev-parse", "--show-toplevel", "--git-path", "index"])?;
+        let text = String::from_utf8(answer.stdout).unwrap_or_default();
+        match text.strip_suffix('\n').and_then(|text| text.split_once('\n')) {
+            Some((top, index)) if answer.success => {
+                let index = dir.join(index);
+                Ok(Self { dir, top: top.into(), index })
+            }
             _ => Err(SourceError::NotAWorkTree(dir)),
         }
     }
@@ -55,23 +62,33 @@ impl WorkTree {
         &self.top
     }
 
-    /// Where the work tree stands.
+    /// Where the work tree stands, with `files` as it has them. What Git
+    /// says of a state is kept: it looks at every file once more to say it.
     ///
     /// # Errors
-    /// When git fails.
-    pub fn head(&self) -> Result<Head, SourceError> {
+    /// When git fails or the store cannot be read or written.
+    pub fn head(&self, files: &ProjectFiles, store: &Store) -> Result<Head, SourceError> {
         let commit = ["rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD^{commit}"];
         let branch = ["symbolic-ref", "--quiet", "--short", "HEAD"];
-        let status = ["status", "--porcelain", "-z", "--untracked-files=normal", "--", "."];
         let line = |arguments: &[&str]| -> Result<Option<String>, SourceError> {
             let answer = git::ask(&self.dir, arguments)?;
             Ok(first_line(answer.stdout).filter(|_| answer.success))
         };
-        Ok(Head {
-            commit: line(&commit)?,
-            branch: line(&branch)?,
-            dirty: !git::run(&self.dir, &status)?.is_empty(),
-        })
+        let (commit, branch) = (line(&commit)?, line(&branch)?);
+        let index = nix::sys::stat::lstat(&self.index).ok();
+        let state = index.zip(commit.as_deref());
+        let state = state.and_then(|(index, commit)| files.state(commit, stamp(&index)));
+        if let Some(state) = state
+            && let Some(dirty) = store.kept_dirty(state)?
+        {
+            return Ok(Head { commit, branch, dirty });
+        }
+        let status = ["status", "--porcelain", "-z", "--untracked-files=normal", "--", "."];
+        let dirty = !git::run(&self.dir, &status)?.is_empty();
+        if let Some(state) = state {
+            store.keep_dirty(state, dirty)?;
+        }
+        Ok(Head { commit, branch, dirty })
     }
 
     /// Lists the files of the project and looks at each one once.

@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
-use seatrial_source::{Patterns, SourceError, WorkTree};
+use seatrial_source::{Head, Patterns, SourceError, WorkTree};
 use seatrial_store::Store;
 use tempfile::TempDir;
 
@@ -52,6 +53,21 @@ impl Project {
             .status()
             .expect("git runs");
         assert!(status.success(), "git {arguments:?}");
+    }
+
+    fn head(&self) -> Head {
+        let tree = self.work_tree();
+        tree.head(&tree.files().expect("files"), &self.store).expect("head")
+    }
+
+    /// Waits until what changed last is old enough for its time to tell the
+    /// next change: a new file can have the time of one that is 100 ms older.
+    #[expect(clippy::disallowed_methods, reason = "nothing tells that a clock went on")]
+    fn settle(&self) {
+        let last = SystemTime::now();
+        while last.elapsed().expect("the clock goes on") < Duration::from_millis(120) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn commit(&self) {
@@ -162,18 +178,42 @@ fn no_work_tree_is_an_error_that_says_what_to_do() {
 #[test]
 fn head_says_where_the_work_tree_stands() {
     let project = Project::new();
-    let head = project.work_tree().head().expect("head");
+    let head = project.head();
     assert_eq!(head.commit.as_ref().map(String::len), Some(40));
     assert_eq!((head.branch.as_deref(), head.dirty), (Some("main"), false));
     project.write("new", "");
-    assert!(project.work_tree().head().expect("head").dirty);
+    assert!(project.head().dirty);
     project.git(&["checkout", "--quiet", "--detach"]);
-    assert_eq!(project.work_tree().head().expect("head").branch, None);
+    assert_eq!(project.head().branch, None);
     let empty = tempfile::tempdir().expect("directory");
     let init = Command::new("git").arg("init").arg("--quiet").arg(empty.path()).status();
     assert!(init.expect("git runs").success());
-    let head = WorkTree::open(empty.path()).expect("work tree").head().expect("head");
+    let tree = WorkTree::open(empty.path()).expect("work tree");
+    let head = tree.head(&tree.files().expect("files"), &project.store).expect("head");
     assert_eq!((head.commit, head.dirty), (None, false));
+}
+
+#[test]
+fn what_git_said_of_a_state_holds_for_that_state_alone() {
+    let project = Project::new();
+    project.settle();
+    for change in ["clean", "edited", "staged", "back", "removed", "committed", "new"] {
+        match change {
+            "edited" => project.write("go.mod", "module y"),
+            "staged" => project.git(&["add", "go.mod"]),
+            "back" => {
+                project.git(&["reset", "--quiet", "--hard"]);
+            }
+            "removed" => fs::remove_file(project.path().join("go.mod")).expect("removed"),
+            "committed" => project.commit(),
+            "new" => project.write("new", ""),
+            _ => {}
+        }
+        project.settle();
+        let dirty = !matches!(change, "clean" | "back" | "committed");
+        // The second answer is the one that was kept.
+        assert_eq!([project.head().dirty, project.head().dirty], [dirty; 2], "{change}");
+    }
 }
 
 #[test]
@@ -223,6 +263,6 @@ fn the_environment_and_hooks_of_the_user_are_not_used() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("mode");
     project.git(&["config", "core.fsmonitor", script.to_str().expect("UTF-8")]);
     project.snapshot(&[]);
-    project.work_tree().head().expect("head");
+    project.head();
     assert!(!mark.exists());
 }

@@ -87,13 +87,7 @@ impl Store {
     /// # Errors
     /// When the records cannot be read.
     pub fn snapshot(&self, fingerprint: Digest) -> Result<Option<Digest>, StoreError> {
-        let text: Option<String> = self.sqlite().read("find a snapshot", |connection| {
-            connection
-                .prepare_cached("SELECT tree FROM snapshots WHERE fingerprint = ?1")?
-                .query_row([fingerprint.to_string()], |row| row.get(0))
-                .optional()
-        })?;
-        Ok(text.and_then(|text| text.parse().ok()))
+        Ok(self.fact(fingerprint)?.and_then(|text| text.parse().ok()))
     }
 
     /// Keeps which tree the files with this fingerprint are.
@@ -101,12 +95,45 @@ impl Store {
     /// # Errors
     /// When the records cannot be written.
     pub fn keep_snapshot(&self, fingerprint: Digest, tree: Digest) -> Result<(), StoreError> {
+        self.keep_fact(fingerprint, &tree.to_string())
+    }
+
+    /// Whether a work tree with this fingerprint differs from its commit.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn kept_dirty(&self, fingerprint: Digest) -> Result<Option<bool>, StoreError> {
+        Ok(match self.fact(fingerprint)?.as_deref() {
+            Some("clean") => Some(false),
+            Some("dirty") => Some(true),
+            _ => None,
+        })
+    }
+
+    /// Keeps whether a work tree with this fingerprint differs from its commit.
+    ///
+    /// # Errors
+    /// When the records cannot be written.
+    pub fn keep_dirty(&self, fingerprint: Digest, dirty: bool) -> Result<(), StoreError> {
+        self.keep_fact(fingerprint, if dirty { "dirty" } else { "clean" })
+    }
+
+    fn fact(&self, fingerprint: Digest) -> Result<Option<String>, StoreError> {
+        self.sqlite().read("find a snapshot", |connection| {
+            connection
+                .prepare_cached("SELECT tree FROM snapshots WHERE fingerprint = ?1")?
+                .query_row([fingerprint.to_string()], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    fn keep_fact(&self, fingerprint: Digest, fact: &str) -> Result<(), StoreError> {
         self.sqlite().write("keep a snapshot", |transaction| {
             transaction
                 .prepare_cached(
                     "INSERT OR REPLACE INTO snapshots (fingerprint, tree) VALUES (?1, ?2)",
                 )?
-                .execute(params![fingerprint.to_string(), tree.to_string()])?;
+                .execute(params![fingerprint.to_string(), fact])?;
             Ok(())
         })
     }
@@ -130,5 +157,10 @@ mod tests {
         assert_eq!(store.snapshot(fingerprint).expect("read"), None);
         store.keep_snapshot(fingerprint, digest).expect("keep");
         assert_eq!(store.snapshot(fingerprint).expect("read"), Some(digest));
+        assert_eq!(store.kept_dirty(fingerprint).expect("read"), None);
+        for dirty in [true, false] {
+            store.keep_dirty(fingerprint, dirty).expect("keep");
+            assert_eq!(store.kept_dirty(fingerprint).expect("read"), Some(dirty));
+        }
     }
 }
