@@ -31,6 +31,7 @@ pub(crate) struct Request<'a> {
     pub(crate) selection: Selection,
     pub(crate) params: &'a [(String, String)],
     pub(crate) format: Format,
+    pub(crate) scope: Scope,
     pub(crate) keep: bool,
 }
 
@@ -73,11 +74,15 @@ pub(crate) fn execute(request: &Request<'_>) -> Result<Ran, CommandError> {
     let began = Instant::now();
     let Planned { pipeline, store, project, plan } =
         Planned::new(request.paths, &request.selection, request.params, request.format)?;
-    let machine = Arc::new(machine(request.paths, &pipeline, &plan, store.clone())?);
+    let scope = request.scope;
+    if scope == Scope::Untrusted {
+        refuse_environments(&plan)?;
+    }
+    let machine = Arc::new(machine(request.paths, &pipeline, &plan, store.clone(), scope)?);
     let facts = RunFacts {
         run: RunId::from_uuid(Uuid::now_v7()),
         began,
-        history: history(&store, &project.name, &plan)?,
+        history: history(&store, scope, &project.name, &plan)?,
         project: project.name,
         commit: project.head.commit,
         dirty: project.head.dirty,
@@ -89,7 +94,7 @@ pub(crate) fn execute(request: &Request<'_>) -> Result<Ran, CommandError> {
         Format::Json => Box::new(Json::new(std::io::stdout())),
     };
     let run = facts.run;
-    let mut recording = Recording::new(store, run, reporter);
+    let mut recording = Recording::new(store, run, scope, reporter);
     let driven = runtime.block_on(drive(machine.clone(), plan, facts, &mut recording));
     recording.end();
     let (verdict, kept) = driven?;
@@ -122,12 +127,26 @@ async fn drive(
     Ok((verdict, kept))
 }
 
+/// An environment on this machine shares its kernel: a privileged pod is root
+/// there (`docs/threat-model.md`), which code of somebody else must not become.
+fn refuse_environments(plan: &Plan) -> Result<(), Failure> {
+    let Some(boot) = plan.nodes.iter().find(|node| node.poolable()) else { return Ok(()) };
+    let message = format!(
+        "`{}` would run untrusted code in an environment of this machine, whose kernel it shares",
+        boot.name
+    );
+    Err(Failure::config("run.untrusted_environment", message)
+        .hint("name the suites that need no environment, or use `seatrial build --untrusted`")
+        .hint("once somebody has read the code, run it without --untrusted"))
+}
+
 /// Looks at this machine, and installs what the plan needs and it lacks.
 pub(crate) fn machine(
     paths: &PathArgs,
     pipeline: &Pipeline,
     plan: &Plan,
     store: Arc<Store>,
+    scope: Scope,
 ) -> Result<Machine, CommandError> {
     // Before minutes go into installing what could not be used then.
     if !nix::unistd::geteuid().is_root() {
@@ -142,8 +161,8 @@ pub(crate) fn machine(
     let bin = components.as_ref().map(|installed| installed.bin.as_path());
     let tools = Tools::find(&tools_of(pipeline), &path, bin).map_err(|error| error.failure())?;
     let exe: PathBuf = "/proc/self/exe".into();
-    let settings =
-        Settings { store, components, registries: registries()?, tools, exe, environments: 1 };
+    let registries = registries()?;
+    let settings = Settings { store, components, registries, tools, exe, environments: 1, scope };
     Ok(Machine::new(settings).map_err(|error| error.failure())?)
 }
 
@@ -153,10 +172,11 @@ pub(crate) type Durations = (Option<f64>, Option<f64>);
 /// Expected and fastest seconds of each node, by history.
 pub(crate) fn history(
     store: &Store,
+    scope: Scope,
     project: &str,
     plan: &Plan,
 ) -> Result<Vec<Durations>, CommandError> {
-    let known = store.records().expected_all(Scope::Trusted, NODES)?;
+    let known = store.records().expected_all(scope, NODES)?;
     let of = |name: &str| known.get(&history_name(project, name));
     Ok(plan
         .nodes

@@ -17,13 +17,19 @@ pub(crate) const NODES: &str = "node";
 pub(crate) struct Recording {
     store: Arc<Store>,
     run: RunId,
+    scope: Scope,
     reporter: Box<dyn Reporter + Send>,
     summary: Summary,
 }
 
 impl Recording {
-    pub(crate) fn new(store: Arc<Store>, run: RunId, reporter: Box<dyn Reporter + Send>) -> Self {
-        Self { store, run, reporter, summary: Summary::default() }
+    pub(crate) fn new(
+        store: Arc<Store>,
+        run: RunId,
+        scope: Scope,
+        reporter: Box<dyn Reporter + Send>,
+    ) -> Self {
+        Self { store, run, scope, reporter, summary: Summary::default() }
     }
 
     /// The run so far.
@@ -47,7 +53,7 @@ impl Recording {
         });
         let records = self.store.records();
         let state = state.to_string();
-        records.append_events(self.run, Scope::Trusted, first.seq, &texts, &state)?;
+        records.append_events(self.run, self.scope, first.seq, &texts, &state)?;
         Ok(())
     }
 
@@ -63,7 +69,7 @@ impl Recording {
         let name = history_name(project, &first.unwrap_or(node).plan.name);
         let series = Series { group: NODES, name: &name };
         let took = Duration::from_micros(end.saturating_sub(start));
-        self.store.records().record_duration(Scope::Trusted, series, took)?;
+        self.store.records().record_duration(self.scope, series, took)?;
         Ok(())
     }
 }

@@ -25,6 +25,8 @@ mod storage;
 mod support;
 #[path = "builds/together.rs"]
 mod together;
+#[path = "builds/untrusted.rs"]
+mod untrusted;
 
 use std::io::Write as _;
 use std::net::TcpListener;

@@ -8,13 +8,25 @@ use crate::open::Store;
 use crate::records::{ActionResult, Outputs, Recorded, Records as _, Scope};
 
 impl Store {
-    /// The result of the action with this key, written in this scope. One
-    /// whose outputs or log are gone is no result: the action runs again. One
-    /// that is there is in use from now on.
+    /// The result of the action with this key, as a run of this scope may use
+    /// it. A trusted run is given what a trusted one wrote and nothing else; an
+    /// untrusted run that too, once all its bytes were verified, and else what an
+    /// untrusted one wrote. A result whose outputs or log are gone is none:
+    /// the action runs again. One that is there is in use from now on.
     ///
     /// # Errors
     /// When the records cannot be read.
     pub fn lookup(&self, key: Digest, scope: Scope) -> Result<Option<ActionResult>, StoreError> {
+        let trusted = self.written(key, Scope::Trusted)?;
+        match (scope, trusted) {
+            (Scope::Trusted, trusted) => Ok(trusted),
+            (Scope::Untrusted, Some(result)) if self.verify(&result)? => Ok(Some(result)),
+            (Scope::Untrusted, _) => self.written(key, Scope::Untrusted),
+        }
+    }
+
+    /// What was written in exactly this scope and is there.
+    fn written(&self, key: Digest, scope: Scope) -> Result<Option<ActionResult>, StoreError> {
         let Some(result) = self.sqlite().lookup(key, scope)? else { return Ok(None) };
         Ok(self.missing(&result)?.is_none().then_some(result))
     }
@@ -83,7 +95,52 @@ mod tests {
         assert_eq!(store.lookup(key, Scope::Trusted).expect("lookup"), None);
         assert_eq!(record(&second), Recorded::Stored);
         assert_eq!(store.lookup(key, Scope::Trusted).expect("lookup"), Some(second));
+        // Reading was allowed this way round.
+        let found = store.lookup(key, Scope::Untrusted).expect("lookup");
+        assert_eq!(found, store.lookup(key, Scope::Trusted).expect("lookup"));
+    }
+
+    #[test]
+    fn what_an_untrusted_run_wrote_is_read_by_no_trusted_one() {
+        let (_dir, store) = store();
+        let key = Digest::of("key");
+        let poison = result(Outputs::Blobs(vec![store.put_bytes(b"poison").expect("put").digest]));
+        let honest = result(Outputs::Blobs(vec![store.put_bytes(b"honest").expect("put").digest]));
+        let lookup = |scope| store.lookup(key, scope).expect("lookup");
+        let record = |scope, result| store.record(key, scope, result).expect("record");
+        assert_eq!(record(Scope::Untrusted, &poison), Recorded::Stored);
+        assert_eq!(lookup(Scope::Trusted), None);
+        assert_eq!(lookup(Scope::Untrusted), Some(poison.clone()));
+        // Not a conflict: nothing was there for it.
+        assert_eq!(record(Scope::Trusted, &honest), Recorded::Stored);
+        assert_eq!(lookup(Scope::Trusted), Some(honest.clone()));
+        assert_eq!(lookup(Scope::Untrusted), Some(honest), "what is trusted comes first");
+        // And it is verified on the way, put aside where it is wrong.
+        let path = store.blob_path(Digest::of("honest"));
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::write(&path, "Honest").expect("damaged");
+        assert_eq!(lookup(Scope::Untrusted), Some(poison));
+        assert_eq!(lookup(Scope::Trusted), None, "nobody is given what is damaged");
+    }
+
+    #[test]
+    fn a_damaged_tree_is_given_to_no_untrusted_run() {
+        let (_dir, store) = store();
+        let key = Digest::of("key");
+        let staging = store.staging().expect("staging");
+        let dir = staging.path().join("tree");
+        std::fs::create_dir(&dir).expect("directory");
+        std::fs::write(dir.join("file"), "honest").expect("file");
+        let tree = store.put_tree(&dir, crate::TreeLimits::default()).expect("put").digest;
+        let made = result(Outputs::Tree(tree));
+        store.record(key, Scope::Trusted, &made).expect("record");
+        assert_eq!(store.lookup(key, Scope::Untrusted).expect("lookup"), Some(made));
+        let file = store.tree_path(tree).join("file");
+        let writable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&file, writable).expect("mode");
+        std::fs::write(&file, "Honest").expect("damaged");
         assert_eq!(store.lookup(key, Scope::Untrusted).expect("lookup"), None);
+        assert!(!store.has_tree(tree), "it is out of everybody's way");
     }
 
     #[test]

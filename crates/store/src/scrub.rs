@@ -11,6 +11,7 @@ use crate::error::StoreError;
 use crate::garbage::digest_of;
 use crate::manifest::Manifest;
 use crate::open::Store;
+use crate::records::{ActionResult, Outputs};
 use crate::tree::TreeLimits;
 use crate::tree::scan::{Scan, hash_file};
 
@@ -70,6 +71,37 @@ impl Store {
             scrubbed.damaged.push(Damaged { digest, what, aside });
         }
         Ok(scrubbed)
+    }
+
+    /// Whether all of a result is what its names say. What is not is put aside.
+    pub(crate) fn verify(&self, result: &ActionResult) -> Result<bool, StoreError> {
+        let mut sound = true;
+        let mut buffer = vec![0; 256 << 10];
+        for blob in result.log.iter().chain(result.outputs.blobs()) {
+            let path = self.blob_path(*blob);
+            let found = hash_file(&path, &mut buffer, u64::MAX).map(|(_, digest)| digest);
+            sound &= self.is_as_said(found, *blob, &path)?;
+        }
+        if let Outputs::Tree(tree) = result.outputs
+            && let Some(dir) = self.manifest_path(tree).parent()
+        {
+            sound &= self.is_as_said(self.read_tree_again(dir), tree, dir)?;
+        }
+        Ok(sound)
+    }
+
+    fn is_as_said(
+        &self,
+        found: Result<Digest, StoreError>,
+        said: Digest,
+        path: &Path,
+    ) -> Result<bool, StoreError> {
+        match found {
+            Ok(found) if found == said => Ok(true),
+            // It was removed meanwhile.
+            Err(error) if is_gone(&error) && !path.exists() => Ok(false),
+            _ => self.put_aside(path).map(|_| false),
+        }
     }
 
     /// Moves something out of the way of everybody; what can be learned from it

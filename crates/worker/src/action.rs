@@ -37,19 +37,21 @@ fn make_blocking(
     key: Digest,
     action: Action<Digest>,
 ) -> Result<Done, Failure> {
-    let store = machine.store();
-    if let Some(result) = store.lookup(key, Scope::Trusted)? {
+    let (store, scope) = (machine.store(), machine.scope());
+    if let Some(result) = store.lookup(key, scope)? {
         return Ok(hit(&result));
     }
+    if scope == Scope::Untrusted && matches!(&action, Action::Command(command) if command.network) {
+        return Err(untrusted_network());
+    }
     // Whoever else makes the same, in this process or another: wait for them.
-    let _lock = match store.try_lock_action(key, Scope::Trusted)? {
+    let _lock = match store.try_lock_action(key, scope)? {
         Some(lock) => lock,
         None => {
             attempt.progress("the same is being made by another run", None);
             let waits = store.clone();
-            let lock =
-                attempt.until_cancelled(move || Ok(waits.lock_action(key, Scope::Trusted)?))?;
-            if let Some(result) = store.lookup(key, Scope::Trusted)? {
+            let lock = attempt.until_cancelled(move || Ok(waits.lock_action(key, scope)?))?;
+            if let Some(result) = store.lookup(key, scope)? {
                 return Ok(hit(&result));
             }
             lock
@@ -68,13 +70,22 @@ fn make_blocking(
         log: None,
         finished_at: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
     };
-    let outputs = match store.record(key, Scope::Trusted, &result)? {
+    let outputs = match store.record(key, scope, &result)? {
         Recorded::Stored | Recorded::Same => result.outputs,
         // The first result stays the result: whoever used it is still right.
         Recorded::Conflict(first) => first.outputs,
     };
     let outcome = NodeOutcome::Done { output: outputs.digest(), hit: false };
     Ok(Done { outcome, usage: made.usage })
+}
+
+/// The network of a command is that of the machine: its servers, and the
+/// address where clouds keep credentials.
+fn untrusted_network() -> Failure {
+    let message = "untrusted code asks for the network, which is that of this machine";
+    Failure::config("build.untrusted_network", message)
+        .hint("what it fetches is used where a trusted run has fetched the same")
+        .hint("once somebody has read the code, run it without --untrusted")
 }
 
 fn hit(result: &ActionResult) -> Done {

@@ -139,7 +139,7 @@ pub(crate) fn make(
         env.insert("FETCHED".to_owned(), "/fetched".to_owned());
     }
     for cache in &action.caches {
-        let dir = store.dir().join("caches").join("trusted").join(cache.as_str());
+        let dir = store.dir().join("caches").join(machine.scope().to_string()).join(cache.as_str());
         create_owned(&dir, uid, gid)?;
         mounts.push(bind(&dir, &format!("/cache/{cache}"), true));
     }

@@ -14,7 +14,7 @@ use seatrial_protocol::VERSION;
 use seatrial_protocol::worker::Hello;
 use seatrial_sandbox::action::NOBODY;
 use seatrial_sandbox::owner::{Owner, sweep};
-use seatrial_store::Store;
+use seatrial_store::{Scope, Store};
 
 use crate::layers::MountableLayers;
 use crate::tools::Tools;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub exe: PathBuf,
     /// Environments that there may be at once.
     pub environments: u32,
+    /// Whose code is run.
+    pub scope: Scope,
 }
 
 /// A machine that can do what a worker is asked for.
@@ -134,6 +136,10 @@ impl Machine {
 
     pub(crate) fn registries(&self) -> &Registries {
         &self.settings.registries
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        self.settings.scope
     }
 
     pub(crate) fn tools(&self) -> &Tools {

@@ -50,6 +50,7 @@ impl Case {
             tools: Tools::default(),
             exe: env!("CARGO_BIN_EXE_worker-entry").into(),
             environments: 1,
+            scope: Scope::Trusted,
         });
         let machine = Arc::new(machine.expect("this test runs as root"));
         let (to_worker, from_engine) = mpsc::unbounded_channel();

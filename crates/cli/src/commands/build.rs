@@ -23,6 +23,7 @@ impl BuildArgs {
             selection: Selection::Artifacts(self.names.clone()),
             params: &self.common.params,
             format: self.common.format,
+            scope: self.common.scope(),
             keep: false,
         })?;
         Ok(ran.exit_code())

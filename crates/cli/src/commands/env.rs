@@ -73,6 +73,7 @@ impl EnvArgs {
                     selection: Selection::Environment(name),
                     params: &common.params,
                     format: common.format,
+                    scope: common.scope(),
                     keep: true,
                 })?;
                 let code = ran.exit_code();

@@ -66,10 +66,11 @@ impl PlanArgs {
         let tools = seatrial_worker::Tools::find(&tools_of(&pipeline), &path, bin)
             .map_err(|error| error.failure())?;
         let platform = seatrial_worker::platform(&tools);
-        let history = history(&store, &project.name, &plan)?;
-        let lines = lines(&plan, &platform, &store, &history)?;
+        let scope = self.common.scope();
+        let history = history(&store, scope, &project.name, &plan)?;
+        let lines = lines(&plan, &platform, &store, scope, &history)?;
         if let Some(name) = &self.why {
-            ui::data(&why::why(&lines, name, &project.name, &store)?)?;
+            ui::data(&why::why(&lines, name, &project.name, &store, scope)?)?;
             return Ok(0);
         }
         match self.common.format {
@@ -84,6 +85,7 @@ fn lines(
     plan: &Plan,
     platform: &Platform,
     store: &Store,
+    scope: Scope,
     history: &[Durations],
 ) -> Result<Vec<Line>, CommandError> {
     let mut outputs: BTreeMap<u32, Digest> = BTreeMap::new();
@@ -110,7 +112,7 @@ fn lines(
                 let record = action.record(platform);
                 let key = record.key();
                 line.record = Some(record);
-                let result = store.lookup(key, Scope::Trusted)?;
+                let result = store.lookup(key, scope)?;
                 line.key = Some(key);
                 line.hit = Some(result.is_some());
                 if let Some(output) = result.and_then(|result| result.outputs.digest()) {

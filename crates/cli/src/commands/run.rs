@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use seatrial_core::name::Name;
 use seatrial_core::plan::Selection;
+use seatrial_store::Scope;
 
 use crate::error::CommandError;
 use crate::execute::{Format, Request, execute, parse_param};
@@ -35,9 +36,23 @@ pub(crate) struct CommonArgs {
     /// Set a parameter of the pipeline
     #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
     pub(crate) params: Vec<(String, String)>,
+    /// The code is somebody else's, such as a pull request from a fork
+    ///
+    /// What it makes is never used by a run without this. What those made is used here,
+    /// once its content was verified. There are no environments, and no
+    /// commands with the network.
+    #[arg(long)]
+    untrusted: bool,
     /// How the run is shown
     #[arg(long, value_enum, default_value_t = Format::Terminal)]
     pub(crate) format: Format,
+}
+
+impl CommonArgs {
+    /// Whose code it is.
+    pub(crate) fn scope(&self) -> Scope {
+        if self.untrusted { Scope::Untrusted } else { Scope::Trusted }
+    }
 }
 
 impl RunArgs {
@@ -55,6 +70,7 @@ impl RunArgs {
             selection: Selection::Suites(self.suites.clone()),
             params: &self.common.params,
             format: self.common.format,
+            scope: self.common.scope(),
             keep: self.keep,
         })?;
         if let Some(junit) = junit {

@@ -5,7 +5,7 @@ use seatrial_core::failure::Failure;
 use seatrial_core::ids::RunId;
 use seatrial_core::key::{Change, Record};
 use seatrial_report::Summary;
-use seatrial_store::{Content, Manifest, Records, Store};
+use seatrial_store::{Content, Manifest, Records, Scope, Store};
 
 use super::Line;
 use crate::commands::runs::events;
@@ -25,6 +25,7 @@ pub(super) fn why(
     name: &str,
     project: &str,
     store: &Store,
+    scope: Scope,
 ) -> Result<String, CommandError> {
     let Some(line) = lines.iter().find(|line| line.name == name) else {
         return Err(unknown(lines, name).into());
@@ -46,7 +47,7 @@ pub(super) fn why(
         return Ok(text);
     };
     let is = key.short();
-    match last_key(store.records(), project, name)? {
+    match last_key(store.records(), scope, project, name)? {
         None => text.push_str(&format!("no recorded run of {project} has it; its key is {is}\n")),
         Some((run, before, _)) if before == key => {
             let run = run.short();
@@ -70,10 +71,11 @@ pub(super) fn why(
 /// The key of an action in the newest run that had it, and what it was made of.
 fn last_key(
     records: &dyn Records,
+    scope: Scope,
     project: &str,
     name: &str,
 ) -> Result<Option<(RunId, Digest, Record)>, CommandError> {
-    for row in records.runs(RUNS)? {
+    for row in records.runs(RUNS)?.into_iter().filter(|row| row.scope == scope) {
         let summary = Summary::from_events(&events(records, row.run)?);
         if summary.run.as_ref().is_none_or(|run| run.project != project) {
             continue;
