@@ -44,9 +44,12 @@ impl Disk {
 
     /// Waits until the names in a directory are on the disk.
     pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
+        self.sync_open_dir(&open(dir)?, dir)
+    }
+
+    fn sync_open_dir(&self, open: &File, dir: &Path) -> Result<(), StoreError> {
         at("before sync of a directory");
-        let result = File::open(dir).and_then(|file| file.sync_all());
-        self.checked("sync", dir, result)?;
+        self.checked("sync", dir, open.sync_all())?;
         at("after sync of a directory");
         Ok(())
     }
@@ -55,8 +58,8 @@ impl Disk {
     /// disk: for many files this is one wait instead of one each.
     pub(crate) fn sync_file_system(&self, dir: &Path) -> Result<(), StoreError> {
         at("before sync of the file system");
-        let result = File::open(dir)
-            .and_then(|file| nix::unistd::syncfs(file.as_fd()).map_err(io::Error::from));
+        let file = open(dir)?;
+        let result = nix::unistd::syncfs(file.as_fd()).map_err(io::Error::from);
         self.checked("sync the file system of", dir, result)?;
         at("after sync of the file system");
         Ok(())
@@ -67,16 +70,22 @@ impl Disk {
     pub(crate) fn publish(&self, from: &Path, to: &Path) -> Result<bool, StoreError> {
         let parent = to.parent().unwrap_or(to);
         if !parent.is_dir() {
+            let above = parent.parent().unwrap_or(parent);
+            fs::create_dir_all(above).map_err(StoreError::io("create", above))?;
+            let open = open(above)?;
             fs::create_dir_all(parent).map_err(StoreError::io("create", parent))?;
-            self.sync_dir(parent.parent().unwrap_or(parent))?;
+            self.sync_open_dir(&open, above)?;
         }
+        // Opened first: a name that is there counts as durable, so that nothing
+        // may come between giving it and the sync, such as too many open files.
+        let open = open(parent)?;
         at("before publishing");
         match fs::rename(from, to) {
             Ok(()) => at("after publishing"),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
             Err(error) => return Err(StoreError::io("publish", to)(error)),
         }
-        self.sync_dir(parent)?;
+        self.sync_open_dir(&open, parent)?;
         Ok(true)
     }
 
@@ -93,6 +102,12 @@ impl Disk {
     }
 }
 
+/// Opens a directory to sync it. That it cannot be opened is no bad disk:
+/// nothing was synced in vain.
+fn open(dir: &Path) -> Result<File, StoreError> {
+    File::open(dir).map_err(StoreError::io("open", dir))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,12 +116,16 @@ mod tests {
     fn after_a_failed_sync_nothing_is_accepted() {
         let disk = Disk::default();
         assert!(disk.check().is_ok());
-        let missing = Path::new("/nonexistent");
-        assert!(disk.sync_dir(missing).is_err());
+        assert!(disk.sync_dir(Path::new("/nonexistent")).is_err());
+        assert!(disk.check().is_ok(), "nothing was synced in vain");
+        // What has no disk behind it cannot be synced.
+        let path = Path::new("/proc/self/status");
+        let file = File::open(path).expect("/proc");
+        assert!(disk.sync(&file, path).is_err());
         let error = disk.check().expect_err("poisoned");
         assert_eq!(
             error.to_string(),
-            "the store takes no more writes: a write to /nonexistent did not reach the disk"
+            "the store takes no more writes: a write to /proc/self/status did not reach the disk"
         );
     }
 }

@@ -159,12 +159,21 @@ const LACKS: [&Lack; 4] = [FULL, READ_ONLY, FILES, SOME];
 
 /// The kernel's answer, also where a library has put its own words around it.
 pub(crate) fn errno(error: &io::Error) -> Option<Errno> {
-    error.raw_os_error().map(Errno::from_raw).or(match error.kind() {
+    if let Some(code) = error.raw_os_error() {
+        return Some(Errno::from_raw(code));
+    }
+    // Some lacks have a kind of their own. Of the others `tempfile`, which names
+    // the path, keeps the text alone.
+    match error.kind() {
         io::ErrorKind::StorageFull => Some(Errno::ENOSPC),
         io::ErrorKind::QuotaExceeded => Some(Errno::EDQUOT),
         io::ErrorKind::ReadOnlyFilesystem => Some(Errno::EROFS),
-        _ => None,
-    })
+        _ => {
+            let text = error.to_string();
+            let (code, _) = text.split_once("(os error ")?.1.split_once(')')?;
+            code.parse().ok().map(Errno::from_raw)
+        }
+    }
 }
 
 /// What the kernel's answer says that there is too little of.
