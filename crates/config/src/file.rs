@@ -228,9 +228,9 @@ section! {
     SuiteFile {
         /// The build that makes the test programs; `junit` and `exec` can do without.
         build: Name, optional;
-        /// How tests are listed, run and read: `go`, `ginkgo`, `junit` or `exec`.
+        /// How tests are listed, run and read: `go`, `ginkgo`, `rust`, `junit` or `exec`.
         adapter: AdapterWord, required;
-        /// Patterns of test programs in the build's output, for `go` and `ginkgo`.
+        /// Patterns of test programs in the build's output, for `go`, `ginkgo` and `rust`.
         files: NonEmpty<List<Glob>>, default "`[\"*.test\"]`";
         /// The command of a `junit` or `exec` suite; `junit` writes its report to `$JUNIT`.
         run: Run, optional;

@@ -314,10 +314,21 @@ pub enum Adapter {
     Go,
     /// A Go test binary whose tests are Ginkgo specs.
     Ginkgo,
+    /// A Rust test binary (`cargo test --no-run`), one process for each test.
+    Rust,
     /// Any command that writes a JUnit XML report to `$JUNIT`.
     Junit,
     /// Any command: one test, passed when it exits with 0.
     Exec,
+}
+
+impl Adapter {
+    /// Whether the tests are in programs that a build makes; else a command
+    /// runs them.
+    #[must_use]
+    pub fn has_programs(self) -> bool {
+        matches!(self, Self::Go | Self::Ginkgo | Self::Rust)
+    }
 }
 
 /// How tests share an environment.

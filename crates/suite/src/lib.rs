@@ -67,6 +67,7 @@ pub mod run;
 pub mod select;
 
 mod ginkgo_report;
+mod libtest;
 mod lines;
 mod program_failure;
 

@@ -8,7 +8,7 @@ use seatrial_core::pipeline::{Adapter, Suite};
 
 use crate::ginkgo_report::GinkgoReport;
 use crate::program_failure::{first_lines, not_a_test_program};
-use crate::{Exit, Invocation, Program};
+use crate::{Exit, Invocation, Program, libtest};
 
 /// How long a program may take to list its tests.
 pub const LIST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -78,6 +78,7 @@ pub fn list(suite: &Suite, program: Program, reports: &str) -> Result<List, Fail
             argv.push(format!("--ginkgo.json-report={path}"));
             report = Some(path);
         }
+        Adapter::Rust => argv.extend(libtest::LIST.map(str::to_owned)),
         Adapter::Exec | Adapter::Junit => {
             let tests = match suite.adapter {
                 Adapter::Exec => vec![program.name.clone()],
@@ -155,6 +156,12 @@ pub fn parse(
             let specs = report.specs.into_iter().filter(|s| s.is_test() && s.state == "passed");
             (specs.map(|s| s.name()).collect(), report.description)
         }
+        Adapter::Rust => {
+            if *exit != Exit::Code(0) {
+                return Err(refuse());
+            }
+            (libtest::names(&text).ok_or_else(refuse)?, String::new())
+        }
         // These are never asked.
         Adapter::Junit | Adapter::Exec => (Vec::new(), String::new()),
     };
@@ -219,15 +226,18 @@ fn check_args(suite: &Suite) -> Result<(), Failure> {
         "ginkgo.parallel.total",
         "ginkgo.parallel.host",
     ];
-    if !matches!(suite.adapter, Adapter::Go | Adapter::Ginkgo) {
-        return Ok(());
-    }
+    let reserved: &[&[&str]] = match suite.adapter {
+        Adapter::Go => &[GO],
+        Adapter::Ginkgo => &[GO, GINKGO],
+        Adapter::Rust => &[libtest::RESERVED],
+        Adapter::Exec | Adapter::Junit => &[],
+    };
     for arg in &suite.args {
         let Some(flag) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else {
             continue;
         };
         let flag = flag.split_once('=').map_or(flag, |(name, _)| name);
-        if GO.contains(&flag) || (suite.adapter == Adapter::Ginkgo && GINKGO.contains(&flag)) {
+        if reserved.iter().any(|flags| flags.contains(&flag)) {
             return Err(Failure::config(
                 "suite.reserved_argument",
                 format!("`args` holds `{}`, which Seatrial sets itself", first_lines(arg)),

@@ -15,6 +15,11 @@ pub(crate) fn not_a_test_program(invocation: &Invocation, exit: &Exit, output: &
             "a test program with Ginkgo specs",
             "build it with `go test -c` from a package that calls `RunSpecs` of Ginkgo 2",
         ),
+        Adapter::Rust => (
+            "a Rust test program",
+            "build it with `cargo test --no-run`; a harness of its own must know `--list`, \
+             `--format`, `--exact` and `--nocapture`",
+        ),
         Adapter::Junit | Adapter::Exec => ("a program", "check the suite's `run` and `files`"),
     };
     let message = match exit {
@@ -59,8 +64,11 @@ pub(crate) fn first_lines(output: &str) -> String {
     output[..end].to_owned()
 }
 
-/// Whether Go's flag package refused our flags: the texts of `flag.failf`.
+/// Whether our flags were refused: the texts of Go's `flag.failf`, and others.
 fn mentions_flags(output: &str) -> bool {
     output.contains("flag provided but not defined")
         || output.contains("invalid boolean value \"test2json\"")
+        // libtest's, and that of clap.
+        || output.contains("Unrecognized option: ")
+        || output.contains("error: unexpected argument '--")
 }

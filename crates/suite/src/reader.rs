@@ -22,6 +22,7 @@ mod board;
 mod command;
 mod ginkgo;
 mod go;
+mod libtest;
 
 /// How much longer than its time-out a test may run before the worker stops
 /// its program: the program's own time-out says more, so it goes first.
@@ -42,6 +43,7 @@ pub struct Reader {
 enum Kind {
     Go(go::GoReader),
     Ginkgo(ginkgo::GinkgoReader),
+    Libtest(libtest::LibtestReader),
     Command(command::CommandReader),
 }
 
@@ -71,12 +73,16 @@ impl Reader {
         let kind = match invocation.adapter {
             Adapter::Go => Kind::Go(go::GoReader::new()),
             Adapter::Ginkgo => Kind::Ginkgo(ginkgo::GinkgoReader::new(&invocation.tests)),
+            Adapter::Rust => Kind::Libtest(libtest::LibtestReader::new()),
             Adapter::Junit | Adapter::Exec => Kind::Command(command::CommandReader::new()),
         };
         let board = Board::new(&invocation.program.name, &invocation.tests);
         let mut reader = Self { invocation: invocation.clone(), board, kind };
-        if reader.invocation.adapter == Adapter::Exec {
-            reader.board.start(Duration::ZERO, &reader.invocation.program.name);
+        // The whole process is one test.
+        if matches!(invocation.adapter, Adapter::Exec | Adapter::Rust) {
+            for test in &reader.invocation.tests {
+                reader.board.start(Duration::ZERO, test);
+            }
         }
         reader
     }
@@ -91,6 +97,7 @@ impl Reader {
         match &mut self.kind {
             Kind::Go(reader) => reader.push(board, at, bytes),
             Kind::Ginkgo(reader) => reader.push(board, at, bytes),
+            Kind::Libtest(reader) => reader.push(board, bytes),
             Kind::Command(reader) => reader.push(board, bytes),
         }
         board.take_events()
@@ -108,7 +115,7 @@ impl Reader {
                 let test = self.invocation.test_timeout.saturating_add(TIMEOUT_SLACK);
                 self.board.first_overdue(test).map_or(whole, |at| at.min(whole))
             }
-            Adapter::Exec | Adapter::Junit => self.invocation.timeout,
+            Adapter::Rust | Adapter::Exec | Adapter::Junit => self.invocation.timeout,
         }
     }
 
@@ -119,6 +126,7 @@ impl Reader {
         let failure = match &mut self.kind {
             Kind::Go(reader) => reader.finish(board, invocation, at, exit),
             Kind::Ginkgo(reader) => reader.finish(board, invocation, at, exit, report),
+            Kind::Libtest(reader) => reader.finish(board, invocation, at, exit),
             Kind::Command(reader) => reader.finish(board, invocation, at, exit, report),
         };
         // Two results of one test are the worse finding: nothing else that

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use seatrial_core::pipeline::{Adapter, Command, Isolation, Suite};
 
-use crate::Invocation;
 use crate::list::{Listing, SIGINT, SIGQUIT, SIGTERM};
+use crate::{Invocation, libtest};
 
 /// What the worker decides about a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +23,13 @@ pub struct Options {
 const NAMES_LIMIT: usize = 64 << 10;
 
 /// The processes that run the tests of `listing`, to be started one after the
-/// other: one unless each test needs an environment of its own or the names do
-/// not fit in an argument.
+/// other: one unless each test needs an environment or, as in Rust, a process of its
+/// own, or the names do not fit in an argument.
 #[must_use]
 pub fn run(suite: &Suite, listing: &Listing, options: &Options) -> Vec<Invocation> {
     let batches = match suite.adapter {
         Adapter::Go | Adapter::Ginkgo => batches(&listing.tests, suite.isolation),
+        Adapter::Rust => listing.tests.iter().map(|test| vec![test.clone()]).collect(),
         Adapter::Exec | Adapter::Junit => vec![listing.tests.clone()],
     };
     batches
@@ -107,6 +108,14 @@ fn invocation(
             argv.extend(suite.args.iter().cloned());
             report = Some(file);
             (argv, SIGINT)
+        }
+        Adapter::Rust => {
+            let mut argv = vec![path];
+            argv.extend(libtest::RUN.map(str::to_owned));
+            argv.extend(suite.args.iter().cloned());
+            argv.push("--".to_owned());
+            argv.extend(tests.iter().cloned());
+            (argv, SIGTERM)
         }
         Adapter::Exec | Adapter::Junit => {
             if suite.adapter == Adapter::Junit {

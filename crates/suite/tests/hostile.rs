@@ -18,6 +18,7 @@ fn invocation(adapter: Adapter) -> Invocation {
         program: Program { name: "p".to_owned(), path: "/p".to_owned() },
         tests: match adapter {
             Adapter::Exec => vec!["p".to_owned()],
+            Adapter::Rust => vec!["TestA".to_owned()],
             Adapter::Junit => Vec::new(),
             Adapter::Go | Adapter::Ginkgo => vec!["TestA".to_owned(), "TestB".to_owned()],
         },
@@ -61,6 +62,11 @@ fn written() -> impl Strategy<Value = Vec<u8>> {
         "• [FAILED] [0.100 seconds]\n",
         "S [SKIPPED] [0.000 seconds]\n",
         "SSS\n",
+        "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured\n",
+        "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured\n",
+        "test result: ok. 0 passed; 0 failed; 1 ignored\n",
+        "test result: ok. 2",
+        "thread 'TestA' panicked at a.rs:1:2:\n",
         "  [FAILED] why\n",
         "ä",
         "•",
@@ -83,7 +89,13 @@ fn exits() -> impl Strategy<Value = Exit> {
 }
 
 fn adapters() -> impl Strategy<Value = Adapter> {
-    prop::sample::select(vec![Adapter::Go, Adapter::Ginkgo, Adapter::Junit, Adapter::Exec])
+    prop::sample::select(vec![
+        Adapter::Go,
+        Adapter::Ginkgo,
+        Adapter::Rust,
+        Adapter::Junit,
+        Adapter::Exec,
+    ])
 }
 
 /// A Ginkgo report with any outcomes, a JUnit report, or none.
@@ -191,6 +203,11 @@ fn accounted(
         events
     );
     prop_assert!(!(green && adapter == Adapter::Go && only_text), "text alone made it green");
+    let no_summary = !bytes.windows(13).any(|b| b == b"test result: ");
+    prop_assert!(
+        !(green && adapter == Adapter::Rust && no_summary && *exit == Exit::Code(0)),
+        "no last word and green"
+    );
     prop_assert!(
         !(green
             && adapter == Adapter::Ginkgo
@@ -231,7 +248,7 @@ proptest! {
     fn every_selected_test_is_accounted_for(
         bytes in written(),
         exit in exits(),
-        adapter in prop::sample::select(vec![Adapter::Go, Adapter::Ginkgo, Adapter::Exec]),
+        adapter in prop::sample::select(vec![Adapter::Go, Adapter::Ginkgo, Adapter::Rust, Adapter::Exec]),
         report in reports(),
     ) {
         accounted(adapter, &bytes, &exit, report.as_deref().map(str::as_bytes))?;

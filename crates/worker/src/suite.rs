@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
-use seatrial_core::pipeline::{Adapter, Isolation};
+use seatrial_core::pipeline::Isolation;
 use seatrial_core::stage::SuiteStage;
 use seatrial_core::tail::Tail;
 use seatrial_protocol::event::Usage;
@@ -157,7 +157,7 @@ impl<'a> Suite<'a> {
     fn programs(&self) -> Result<Vec<Program>, Failure> {
         let suite = &self.stage.suite;
         let is_command = suite.files.is_empty() || suite.run.is_some();
-        if is_command && matches!(suite.adapter, Adapter::Exec | Adapter::Junit) {
+        if is_command && !suite.adapter.has_programs() {
             let name = self.stage.name.to_string();
             return Ok(vec![Program { name, path: String::new() }]);
         }

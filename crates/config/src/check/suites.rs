@@ -16,13 +16,13 @@ impl Checker<'_, '_> {
         let SuiteFile { overrides, collect, .. } = suite;
         let adapter = adapter.get().and_then(|adapter| self.adapter(adapter));
         match adapter {
-            Some(Adapter::Go | Adapter::Ginkgo) => {
+            Some(adapter) if adapter.has_programs() => {
                 let why = "the tests of this adapter are programs that a build makes";
                 self.needed("build", &build, why);
                 let why = "this adapter runs the test programs itself; give them `args`";
                 self.unwanted("run", &run, why);
             }
-            Some(Adapter::Junit | Adapter::Exec) => {
+            Some(_) => {
                 self.needed("run", &run, "this adapter runs a command");
                 let why = "this adapter runs a command: name the program in `run`";
                 self.unwanted("files", &files, why);
@@ -33,7 +33,7 @@ impl Checker<'_, '_> {
             None => {}
         }
         let files = match (adapter, files) {
-            (Some(Adapter::Go | Adapter::Ginkgo), Given::Absent) => vec!["*.test".to_owned()],
+            (Some(adapter), Given::Absent) if adapter.has_programs() => vec!["*.test".to_owned()],
             (_, files) => globs(files),
         };
         if let Some(Spanned { value: Isolation::Fresh, span }) = isolation.get() {

@@ -44,9 +44,9 @@ pub(crate) enum AdapterWord {
 words!(AdapterWord, "an adapter",
     "go" => Self::Here(Adapter::Go),
     "ginkgo" => Self::Here(Adapter::Ginkgo),
+    "rust" => Self::Here(Adapter::Rust),
     "junit" => Self::Here(Adapter::Junit),
     "exec" => Self::Here(Adapter::Exec),
-    "rust" => Self::Later("rust"),
     "pytest" => Self::Later("pytest"),
 );
 

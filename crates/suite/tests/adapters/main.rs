@@ -1,6 +1,7 @@
 //! The adapters against real test programs, built here from `tests/fixtures`
-//! with `go`; they need nothing else.
+//! with `go` and `rustc`; they need nothing else.
 
 mod ginkgo;
 mod go;
+mod rust;
 mod support;
