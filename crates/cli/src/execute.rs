@@ -159,7 +159,8 @@ pub(crate) fn machine(
     };
     let path = std::env::var("PATH").unwrap_or_default();
     let bin = components.as_ref().map(|installed| installed.bin.as_path());
-    let tools = Tools::find(&tools_of(pipeline), &path, bin).map_err(|error| error.failure())?;
+    let tools = Tools::find(&tools_of(pipeline), &path, bin, &paths.project)
+        .map_err(|error| error.failure())?;
     let exe: PathBuf = "/proc/self/exe".into();
     let registries = registries()?;
     let settings = Settings { store, components, registries, tools, exe, environments: 1, scope };

@@ -27,6 +27,8 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 mod judge;
+mod languages;
+mod network;
 
 pub(crate) use judge::{TAIL, judge};
 
@@ -124,7 +126,13 @@ pub(crate) fn make(
     create_owned(&out, uid, gid)?;
     let (mut mounts, path) =
         machine.tools().provide(&action.tools).map_err(|error| error.failure())?;
-    mounts.push(bind(store.tree_path(action.source), "/work", false));
+    let mut source = store.tree_path(action.source);
+    if languages::looks_at_times(action) {
+        let fresh = staging.path().join("work");
+        languages::copy_with_new_times(&source, &fresh)?;
+        source = fresh;
+    }
+    mounts.push(bind(source, "/work", false));
     mounts.push(bind(&out, "/out", true));
     let mut env = BTreeMap::from([
         ("OUT".to_owned(), "/out".to_owned()),
@@ -143,11 +151,9 @@ pub(crate) fn make(
         create_owned(&dir, uid, gid)?;
         mounts.push(bind(&dir, &format!("/cache/{cache}"), true));
     }
-    if action.tools.contains("go") {
-        go_environment(action, &mut env);
-    }
+    env.extend(languages::environment(action));
     if action.network {
-        network_environment(&mut env, &mut mounts);
+        network::add(&mut env, &mut mounts);
     }
     env.extend(action.env.clone());
     let prepared = Prepared {
@@ -335,67 +341,6 @@ pub(crate) fn create_owned(dir: &Path, uid: u32, gid: u32) -> Result<(), Failure
     made.map_err(|error| {
         Failure::environment("store.io", format!("cannot create {}: {error}", dir.display()))
     })
-}
-
-/// Where Go keeps what, so that modules are fetched once and found read-only.
-fn go_environment(action: &CommandAction<Digest>, env: &mut BTreeMap<String, String>) {
-    let modules = match (action.network, action.fetched) {
-        (_, Some(_)) => "/fetched/go/mod",
-        (true, None) => "/out/go/mod",
-        (false, None) => "/tmp/go/mod",
-    };
-    let cache = match action.caches.contains("go-build") {
-        true => "/cache/go-build",
-        false => "/tmp/go-build",
-    };
-    for (name, value) in [
-        ("GOMODCACHE", modules),
-        ("GOCACHE", cache),
-        ("GOPATH", "/tmp/go"),
-        ("GOTOOLCHAIN", "local"),
-        ("GOENV", "off"),
-        // Telemetry is switched off by a file only; this is how the go command
-        // tells its own children not to begin any, with a process that stays.
-        ("GO_TELEMETRY_CHILD", "2"),
-    ] {
-        env.insert(name.to_owned(), value.to_owned());
-    }
-    if !action.network {
-        // Nothing can be asked, and nothing new can be let in: what was
-        // fetched was verified against go.sum then.
-        for (name, value) in [("GOPROXY", "off"), ("GOSUMDB", "off")] {
-            env.insert(name.to_owned(), value.to_owned());
-        }
-    }
-}
-
-/// Variables of the caller that say how the network is reached.
-const NETWORK_VARIABLES: &[&str] = &[
-    "GOPROXY",
-    "GOSUMDB",
-    "GONOSUMDB",
-    "GOPRIVATE",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-];
-
-fn network_environment(env: &mut BTreeMap<String, String>, mounts: &mut Vec<Mount>) {
-    for variable in NETWORK_VARIABLES {
-        if let Ok(value) = std::env::var(variable) {
-            env.insert((*variable).to_owned(), value);
-        }
-    }
-    for file in ["/etc/resolv.conf", "/etc/hosts"] {
-        if let Ok(content) = std::fs::read_to_string(file) {
-            mounts.push(Mount::File { to: file.into(), content });
-        }
-    }
 }
 
 fn group(machine: &Machine, attempt: &Attempt, memory: Option<u64>) -> Result<Cgroup, Failure> {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use seatrial_core::action::ToolIdentity;
 use seatrial_core::digest::Hasher;
@@ -11,11 +10,15 @@ use seatrial_core::failure::Failure;
 use seatrial_core::name::Name;
 use seatrial_sandbox::root::Mount;
 
+mod account;
+
 /// A tool of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
     /// Its binary, with links resolved.
     pub binary: PathBuf,
+    /// The directory that goes on the PATH of commands.
+    pub directory: PathBuf,
     /// Directories that commands must see for it to work, besides `/usr`.
     pub roots: Vec<PathBuf>,
     /// What keys say of it.
@@ -68,7 +71,9 @@ const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 impl Tools {
     /// Finds tools: those in `components` (a directory of binaries) first, so
-    /// that `kubectl` and `helm` are the locked ones, then on `path`.
+    /// that `kubectl` and `helm` are the locked ones, then on `path`. Where the
+    /// files of a project say which version of a tool they need (`rustup`,
+    /// `pyenv`), it is that of `project`, a directory.
     ///
     /// # Errors
     /// When one is there but cannot be read. One that is not there is an error
@@ -77,6 +82,7 @@ impl Tools {
         names: impl IntoIterator<Item = &'a Name>,
         path: &str,
         components: Option<&Path>,
+        project: &Path,
     ) -> Result<Self, ToolError> {
         let mut tools = Self::default();
         for name in names {
@@ -86,7 +92,7 @@ impl Tools {
                 directories.map(|dir| dir.join(name.as_str())).find(|file| is_program(file));
             match binary {
                 Some(binary) => {
-                    let tool = Tool::read(name, &binary)?;
+                    let tool = Tool::read(name, &binary, project)?;
                     tools.found.insert(name.clone(), tool);
                 }
                 None => drop(tools.missing.insert(name.clone())),
@@ -112,10 +118,11 @@ impl Tools {
         for name in names {
             let tool = self.found.get(name).ok_or_else(|| ToolError::Missing(name.clone()))?;
             mounts.extend(tool.roots.iter().map(Mount::read_only));
-            let directory = tool.binary.parent().map(|dir| dir.display().to_string());
             // A program such as `python3` is a link with a name of its own in
             // /usr/bin; that is on the PATH anyway.
-            path.extend(directory.filter(|dir| !dir.starts_with("/usr/bin")));
+            if !tool.directory.starts_with("/usr/bin") {
+                path.push(tool.directory.display().to_string());
+            }
         }
         path.push(SYSTEM_PATH.to_owned());
         path.dedup();
@@ -125,48 +132,32 @@ impl Tools {
 }
 
 impl Tool {
-    fn read(name: &Name, program: &Path) -> Result<Self, ToolError> {
+    fn read(name: &Name, program: &Path, project: &Path) -> Result<Self, ToolError> {
         let unusable = |what: &str| {
             let (name, what) = (name.clone(), what.to_owned());
             move |source| ToolError::Unusable { name, what, source }
         };
+        let account = account::of(name.as_str(), program, project)
+            .map_err(unusable("it does not say what it is"))?;
+        let program = account.program.as_deref().unwrap_or(program);
         let binary = program.canonicalize().map_err(unusable("it does not resolve"))?;
         let mut hasher = Hasher::new();
         let mut file = std::fs::File::open(&binary).map_err(unusable("it cannot be opened"))?;
         io::copy(&mut file, &mut hasher).map_err(unusable("it cannot be read"))?;
-        let (root, account) = match name.as_str() {
-            "go" => go_account(&binary).map_err(unusable("`go env` does not answer"))?,
-            _ => (None, String::new()),
+        // Where others of its kind are, by the names under which they are called.
+        let directory = match &account.program {
+            Some(program) => program.parent(),
+            None => binary.parent(),
         };
-        let roots = match root {
-            Some(root) => vec![root],
-            None if binary.starts_with("/usr") => Vec::new(),
-            None => binary.parent().map(Path::to_owned).into_iter().collect(),
-        };
-        let identity = ToolIdentity { binary: hasher.finish(), account };
-        Ok(Self { binary, roots, identity })
+        let directory = directory.unwrap_or(Path::new("/")).to_owned();
+        let mut roots = account.roots;
+        if roots.is_empty() {
+            roots.push(directory.clone());
+        }
+        roots.retain(|root| !root.starts_with("/usr"));
+        let identity = ToolIdentity { binary: hasher.finish(), account: account.text };
+        Ok(Self { binary, directory, roots, identity })
     }
-}
-
-/// Go's own account of its root: the directory, and its version with what was
-/// built into it.
-fn go_account(binary: &Path) -> io::Result<(Option<PathBuf>, String)> {
-    let output = Command::new(binary)
-        .args(["env", "GOROOT", "GOVERSION", "GOHOSTARCH"])
-        .env("GOTOOLCHAIN", "local")
-        .env("GOENV", "off")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let root = text.lines().next().filter(|line| line.starts_with('/')).map(PathBuf::from);
-    if root.is_none() {
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
-    }
-    // The directory itself is no part of the account: a Go in another place is
-    // the same Go.
-    let account = text.lines().skip(1).collect::<Vec<_>>().join(" ");
-    Ok((root, account))
 }
 
 fn is_program(file: &Path) -> bool {
@@ -191,7 +182,8 @@ mod tests {
         std::fs::set_permissions(&kubectl, std::fs::Permissions::from_mode(0o755)).expect("set");
 
         let names = [name("kubectl"), name("no-such-tool"), name("bash")];
-        let tools = Tools::find(&names, "/usr/bin:/bin", Some(dir.path())).expect("readable");
+        let tools =
+            Tools::find(&names, "/usr/bin:/bin", Some(dir.path()), dir.path()).expect("readable");
         let (mounts, path) = tools.provide(&BTreeSet::from([name("kubectl")])).expect("there");
         let dir = dir.path().canonicalize().expect("there");
         assert_eq!(mounts, [Mount::read_only(&dir)]);

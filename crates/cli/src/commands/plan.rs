@@ -63,7 +63,7 @@ impl PlanArgs {
             seatrial_components::Components::locked().locate(&paths.components()?).installed;
         let bin = installed.as_ref().map(|installed| installed.bin.as_path());
         let path = std::env::var("PATH").unwrap_or_default();
-        let tools = seatrial_worker::Tools::find(&tools_of(&pipeline), &path, bin)
+        let tools = seatrial_worker::Tools::find(&tools_of(&pipeline), &path, bin, &paths.project)
             .map_err(|error| error.failure())?;
         let platform = seatrial_worker::platform(&tools);
         let scope = self.common.scope();
