@@ -9,12 +9,12 @@ mod choice;
 use std::time::Duration;
 
 use seatrial_core::name::Name;
-use seatrial_core::pipeline::{Egress, Isolation};
+use seatrial_core::pipeline::{Adapter, Egress, Isolation};
 
 use crate::read::{Field, List, Map, NonEmpty, Section, section};
 use crate::value::{
-    Absolute, AdapterWord, Collect, ContainerVariable, Cpu, Glob, Kubernetes, Memory, Mode, Number,
-    ParamType, Pattern, Port, Relative, Repository, Run, Variable,
+    Absolute, Collect, ContainerVariable, Cpu, Glob, Kubernetes, Memory, Mode, Number, ParamType,
+    Pattern, Port, Relative, Repository, Run, Variable,
 };
 
 pub(crate) use choice::{ApplyValue, BaseValue, Object, ParamDefault, Version, base};
@@ -226,15 +226,15 @@ section! {
 section! {
     /// Tests that share an adapter and kinds of environment.
     SuiteFile {
-        /// The build that makes the test programs; `junit` and `exec` can do without.
+        /// The build that makes the test programs; `pytest`, `junit` and `exec` can do without.
         build: Name, optional;
-        /// How tests are listed, run and read: `go`, `ginkgo`, `rust`, `junit` or `exec`.
-        adapter: AdapterWord, required;
+        /// How tests are listed, run and read: `go`, `ginkgo`, `rust`, `pytest`, `junit` or `exec`.
+        adapter: Adapter, required;
         /// Patterns of test programs in the build's output, for `go`, `ginkgo` and `rust`.
         files: NonEmpty<List<Glob>>, default "`[\"*.test\"]`";
         /// The command of a `junit` or `exec` suite; `junit` writes its report to `$JUNIT`.
         run: Run, optional;
-        /// Further arguments for each test program.
+        /// Further arguments for each test program, or for pytest.
         args: List<String>, optional;
         /// Regular expressions; a test whose name matches one is selected.
         select: List<Pattern>, default "every test";

@@ -25,7 +25,7 @@ pub(crate) use path::{Absolute, Relative, leaves};
 pub(crate) use pattern::{Collect, Glob, Pattern};
 pub(crate) use quantity::{Cpu, Memory, Number};
 pub(crate) use variable::{ContainerVariable, Variable};
-pub(crate) use word::{AdapterWord, ParamType};
+pub(crate) use word::ParamType;
 
 impl FromText for String {
     const WHAT: &'static str = "text";

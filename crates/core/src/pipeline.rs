@@ -316,6 +316,8 @@ pub enum Adapter {
     Ginkgo,
     /// A Rust test binary (`cargo test --no-run`), one process for each test.
     Rust,
+    /// The tests that pytest collects.
+    Pytest,
     /// Any command that writes a JUnit XML report to `$JUNIT`.
     Junit,
     /// Any command: one test, passed when it exits with 0.

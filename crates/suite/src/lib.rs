@@ -70,6 +70,7 @@ mod ginkgo_report;
 mod libtest;
 mod lines;
 mod program_failure;
+mod pytest;
 
 /// How many bytes of a report are read; a longer one is refused. The worker
 /// reads one byte more than this and no further.
@@ -82,10 +83,10 @@ pub const STOP_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     /// What it is called in results, unique in its suite: `e2e.test`. The
-    /// suite's name when the suite is a command.
+    /// suite's name when the suite is a command or pytest.
     pub name: String,
     /// Where it is inside the sandbox: `/tests/e2e.test`. Unused when the
-    /// suite has a command.
+    /// suite is a command or pytest.
     pub path: String,
 }
 

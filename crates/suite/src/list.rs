@@ -8,7 +8,7 @@ use seatrial_core::pipeline::{Adapter, Suite};
 
 use crate::ginkgo_report::GinkgoReport;
 use crate::program_failure::{first_lines, not_a_test_program};
-use crate::{Exit, Invocation, Program, libtest};
+use crate::{Exit, Invocation, Program, libtest, pytest};
 
 /// How long a program may take to list its tests.
 pub const LIST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -79,6 +79,7 @@ pub fn list(suite: &Suite, program: Program, reports: &str) -> Result<List, Fail
             report = Some(path);
         }
         Adapter::Rust => argv.extend(libtest::LIST.map(str::to_owned)),
+        Adapter::Pytest => {}
         Adapter::Exec | Adapter::Junit => {
             let tests = match suite.adapter {
                 Adapter::Exec => vec![program.name.clone()],
@@ -93,7 +94,10 @@ pub fn list(suite: &Suite, program: Program, reports: &str) -> Result<List, Fail
             }));
         }
     }
-    argv.extend(suite.args.iter().cloned());
+    match suite.adapter {
+        Adapter::Pytest => argv = pytest::argv("list", &[], &suite.args),
+        _ => argv.extend(suite.args.iter().cloned()),
+    }
     Ok(List::Ask(Invocation {
         adapter: suite.adapter,
         program,
@@ -162,6 +166,7 @@ pub fn parse(
             }
             (libtest::names(&text).ok_or_else(refuse)?, String::new())
         }
+        Adapter::Pytest => (pytest::names(&text).ok_or_else(refuse)?, String::new()),
         // These are never asked.
         Adapter::Junit | Adapter::Exec => (Vec::new(), String::new()),
     };
@@ -230,6 +235,7 @@ fn check_args(suite: &Suite) -> Result<(), Failure> {
         Adapter::Go => &[GO],
         Adapter::Ginkgo => &[GO, GINKGO],
         Adapter::Rust => &[libtest::RESERVED],
+        Adapter::Pytest => &[pytest::RESERVED],
         Adapter::Exec | Adapter::Junit => &[],
     };
     for arg in &suite.args {

@@ -20,6 +20,12 @@ pub(crate) fn not_a_test_program(invocation: &Invocation, exit: &Exit, output: &
             "build it with `cargo test --no-run`; a harness of its own must know `--list`, \
              `--format`, `--exact` and `--nocapture`",
         ),
+        Adapter::Pytest => (
+            "pytest",
+            "the suite's `tools` must hold `python3`, and pytest must be installed in it or be \
+             below a directory that the suite's PYTHONPATH names; `python3 -m pytest \
+             --collect-only` shows what it cannot collect",
+        ),
         Adapter::Junit | Adapter::Exec => ("a program", "check the suite's `run` and `files`"),
     };
     let message = match exit {

@@ -23,6 +23,7 @@ mod command;
 mod ginkgo;
 mod go;
 mod libtest;
+mod pytest;
 
 /// How much longer than its time-out a test may run before the worker stops
 /// its program: the program's own time-out says more, so it goes first.
@@ -44,6 +45,7 @@ enum Kind {
     Go(go::GoReader),
     Ginkgo(ginkgo::GinkgoReader),
     Libtest(libtest::LibtestReader),
+    Pytest(pytest::PytestReader),
     Command(command::CommandReader),
 }
 
@@ -74,6 +76,7 @@ impl Reader {
             Adapter::Go => Kind::Go(go::GoReader::new()),
             Adapter::Ginkgo => Kind::Ginkgo(ginkgo::GinkgoReader::new(&invocation.tests)),
             Adapter::Rust => Kind::Libtest(libtest::LibtestReader::new()),
+            Adapter::Pytest => Kind::Pytest(pytest::PytestReader::new()),
             Adapter::Junit | Adapter::Exec => Kind::Command(command::CommandReader::new()),
         };
         let board = Board::new(&invocation.program.name, &invocation.tests);
@@ -98,6 +101,7 @@ impl Reader {
             Kind::Go(reader) => reader.push(board, at, bytes),
             Kind::Ginkgo(reader) => reader.push(board, at, bytes),
             Kind::Libtest(reader) => reader.push(board, bytes),
+            Kind::Pytest(reader) => reader.push(board, at, bytes),
             Kind::Command(reader) => reader.push(board, bytes),
         }
         board.take_events()
@@ -111,7 +115,7 @@ impl Reader {
     pub fn deadline(&self) -> Duration {
         let whole = self.invocation.timeout.saturating_add(SETUP_SLACK);
         match self.invocation.adapter {
-            Adapter::Go | Adapter::Ginkgo => {
+            Adapter::Go | Adapter::Ginkgo | Adapter::Pytest => {
                 let test = self.invocation.test_timeout.saturating_add(TIMEOUT_SLACK);
                 self.board.first_overdue(test).map_or(whole, |at| at.min(whole))
             }
@@ -127,6 +131,7 @@ impl Reader {
             Kind::Go(reader) => reader.finish(board, invocation, at, exit),
             Kind::Ginkgo(reader) => reader.finish(board, invocation, at, exit, report),
             Kind::Libtest(reader) => reader.finish(board, invocation, at, exit),
+            Kind::Pytest(reader) => reader.finish(board, invocation, at, exit),
             Kind::Command(reader) => reader.finish(board, invocation, at, exit, report),
         };
         // Two results of one test are the worse finding: nothing else that

@@ -6,7 +6,7 @@ use std::time::Duration;
 use seatrial_core::pipeline::{Adapter, Command, Isolation, Suite};
 
 use crate::list::{Listing, SIGINT, SIGQUIT, SIGTERM};
-use crate::{Invocation, libtest};
+use crate::{Invocation, libtest, pytest};
 
 /// What the worker decides about a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ const NAMES_LIMIT: usize = 64 << 10;
 #[must_use]
 pub fn run(suite: &Suite, listing: &Listing, options: &Options) -> Vec<Invocation> {
     let batches = match suite.adapter {
-        Adapter::Go | Adapter::Ginkgo => batches(&listing.tests, suite.isolation),
+        Adapter::Go | Adapter::Ginkgo | Adapter::Pytest => batches(&listing.tests, suite.isolation),
         Adapter::Rust => listing.tests.iter().map(|test| vec![test.clone()]).collect(),
         Adapter::Exec | Adapter::Junit => vec![listing.tests.clone()],
     };
@@ -117,6 +117,7 @@ fn invocation(
             argv.extend(tests.iter().cloned());
             (argv, SIGTERM)
         }
+        Adapter::Pytest => (pytest::argv("run", &tests, &suite.args), SIGINT),
         Adapter::Exec | Adapter::Junit => {
             if suite.adapter == Adapter::Junit {
                 let file = format!("{reports}/{n}.xml");

@@ -20,7 +20,9 @@ fn invocation(adapter: Adapter) -> Invocation {
             Adapter::Exec => vec!["p".to_owned()],
             Adapter::Rust => vec!["TestA".to_owned()],
             Adapter::Junit => Vec::new(),
-            Adapter::Go | Adapter::Ginkgo => vec!["TestA".to_owned(), "TestB".to_owned()],
+            Adapter::Go | Adapter::Ginkgo | Adapter::Pytest => {
+                vec!["TestA".to_owned(), "TestB".to_owned()]
+            }
         },
         argv: Vec::new(),
         env: BTreeMap::new(),
@@ -66,6 +68,10 @@ fn written() -> impl Strategy<Value = Vec<u8>> {
         "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured\n",
         "test result: ok. 0 passed; 0 failed; 1 ignored\n",
         "test result: ok. 2",
+        "\x16{\"event\":\"started\",\"test\":\"TestA\"}\n",
+        "\x16{\"event\":\"finished\",\"test\":\"TestA\",\"outcome\":\"passed\",\"message\":\"\",\"seconds\":0.1,\"output\":\"\"}\n",
+        "\x16{\"event\":\"ended\",\"code\":0}\n",
+        "\x16{\"event\":\"ended\",\"code\":1}\n",
         "thread 'TestA' panicked at a.rs:1:2:\n",
         "  [FAILED] why\n",
         "ä",
@@ -93,6 +99,7 @@ fn adapters() -> impl Strategy<Value = Adapter> {
         Adapter::Go,
         Adapter::Ginkgo,
         Adapter::Rust,
+        Adapter::Pytest,
         Adapter::Junit,
         Adapter::Exec,
     ])
@@ -202,7 +209,8 @@ fn accounted(
         exit,
         events
     );
-    prop_assert!(!(green && adapter == Adapter::Go && only_text), "text alone made it green");
+    let framed = matches!(adapter, Adapter::Go | Adapter::Pytest);
+    prop_assert!(!(green && framed && only_text), "text alone made it green");
     let no_summary = !bytes.windows(13).any(|b| b == b"test result: ");
     prop_assert!(
         !(green && adapter == Adapter::Rust && no_summary && *exit == Exit::Code(0)),
@@ -248,7 +256,7 @@ proptest! {
     fn every_selected_test_is_accounted_for(
         bytes in written(),
         exit in exits(),
-        adapter in prop::sample::select(vec![Adapter::Go, Adapter::Ginkgo, Adapter::Rust, Adapter::Exec]),
+        adapter in prop::sample::select(vec![Adapter::Go, Adapter::Ginkgo, Adapter::Rust, Adapter::Pytest, Adapter::Exec]),
         report in reports(),
     ) {
         accounted(adapter, &bytes, &exit, report.as_deref().map(str::as_bytes))?;

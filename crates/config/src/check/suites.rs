@@ -7,20 +7,25 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::file::{OverrideFile, SuiteFile};
 use crate::read::{Given, List, Spanned};
 use crate::source::Span;
-use crate::value::AdapterWord;
 
 impl Checker<'_, '_> {
     pub(super) fn suite(&mut self, suite: SuiteFile) -> Suite {
         let SuiteFile { build, adapter, files, run, args, select, tools, env, .. } = suite;
         let SuiteFile { environments, isolation, test_timeout, retries, .. } = suite;
         let SuiteFile { overrides, collect, .. } = suite;
-        let adapter = adapter.get().and_then(|adapter| self.adapter(adapter));
+        let adapter = adapter.value();
         match adapter {
             Some(adapter) if adapter.has_programs() => {
                 let why = "the tests of this adapter are programs that a build makes";
                 self.needed("build", &build, why);
                 let why = "this adapter runs the test programs itself; give them `args`";
                 self.unwanted("run", &run, why);
+            }
+            Some(Adapter::Pytest) => {
+                let why = "this adapter runs pytest itself; give it `args`";
+                self.unwanted("run", &run, why);
+                let why = "pytest finds its tests itself; name their directory in `args`";
+                self.unwanted("files", &files, why);
             }
             Some(_) => {
                 self.needed("run", &run, "this adapter runs a command");
@@ -61,20 +66,6 @@ impl Checker<'_, '_> {
             retries: retries.value().map_or(0, |retries| retries.0),
             collect: items(collect).into_iter().map(|collect| collect.value.0).collect(),
         }
-    }
-
-    fn adapter(&mut self, adapter: &Spanned<AdapterWord>) -> Option<Adapter> {
-        let (word, instead) = match adapter.value {
-            AdapterWord::Here(adapter) => return Some(adapter),
-            AdapterWord::Later(word @ "pytest") => {
-                (word, "until then, use `junit` with `run: pytest --junitxml \"$JUNIT\"`")
-            }
-            AdapterWord::Later(word) => {
-                (word, "until then, use `junit` with a command that writes its report to `$JUNIT`")
-            }
-        };
-        self.later(adapter.span, &format!("adapter `{word}`"), instead);
-        None
     }
 
     fn overrides(&mut self, overrides: Given<List<OverrideFile>>) {

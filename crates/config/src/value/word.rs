@@ -33,21 +33,13 @@ macro_rules! words {
     };
 }
 
-/// An adapter of the format, carried out here or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AdapterWord {
-    Here(Adapter),
-    /// Of the format, not carried out yet.
-    Later(&'static str),
-}
-
-words!(AdapterWord, "an adapter",
-    "go" => Self::Here(Adapter::Go),
-    "ginkgo" => Self::Here(Adapter::Ginkgo),
-    "rust" => Self::Here(Adapter::Rust),
-    "junit" => Self::Here(Adapter::Junit),
-    "exec" => Self::Here(Adapter::Exec),
-    "pytest" => Self::Later("pytest"),
+words!(Adapter, "an adapter",
+    "go" => Self::Go,
+    "ginkgo" => Self::Ginkgo,
+    "rust" => Self::Rust,
+    "pytest" => Self::Pytest,
+    "junit" => Self::Junit,
+    "exec" => Self::Exec,
 );
 
 words!(Isolation, "an isolation",
