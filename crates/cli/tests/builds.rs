@@ -18,6 +18,8 @@ mod files;
 mod full;
 #[path = "builds/keys.rs"]
 mod keys;
+#[path = "builds/languages.rs"]
+mod languages;
 #[path = "support/processes.rs"]
 mod processes;
 #[path = "builds/storage.rs"]

@@ -591,9 +591,9 @@ fn init_writes_a_file_that_check_likes_and_does_not_overwrite_one() {
     exit code 2
     ");
     assert_eq!(project.run(&["init", "--print"]).stdout, written);
-    let other = Project::new(&[("Cargo.toml", "[package]\n")]);
+    let other = Project::new(&[("pom.xml", "<project/>\n")]);
     assert_snapshot!(other.run(&["init"]).text(), @r"
-    error[init.unknown_project]: there is no go.mod here, and `init` knows only Go projects yet
+    error[init.unknown_project]: there is no go.mod, Cargo.toml, pyproject.toml, requirements.txt or package.json here, and `init` knows no other projects
     hint: start from the example in docs/format.md
     exit code 2
     ");

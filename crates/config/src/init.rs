@@ -1,53 +1,67 @@
 //! A first pipeline file for a project, from what its files look like.
 //!
-//! Finding out and writing are apart: [`GoProject::detect`] looks at a list of
-//! paths (and at texts through its caller), [`template_go`] makes text of what
-//! was found. Neither touches the file system.
+//! Finding out and writing are apart: `GoProject::detect` and its kin look at a
+//! list of paths (and at texts through their caller), `template_go` and its kin
+//! make text of what was found. Neither touches the file system.
 
 mod detect;
+mod node;
+mod python;
+mod rust;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use seatrial_core::name::Name;
 
+/// A pipeline file, with comments, for the project with these files (paths
+/// relative to its root, `/` between parts); `read` gives the text of one.
+/// `None`: it is no project of a kind that is known here.
+#[must_use]
+pub fn template(files: &[&str], read: impl Fn(&str) -> Option<String>) -> Option<String> {
+    if let Some(project) = GoProject::detect(files, &read) {
+        return Some(template_go(&project));
+    }
+    // What a project of one language has for its tools (a `package.json` for
+    // formatters, a script in Python) is often in another one.
+    rust::RustProject::detect(files, &read)
+        .map(|project| project.template())
+        .or_else(|| python::PythonProject::detect(files, &read).map(|project| project.template()))
+        .or_else(|| node::NodeProject::detect(files, &read).map(|project| project.template()))
+}
+
 /// What a Go project with manifests has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct GoProject {
+pub(crate) struct GoProject {
     /// The module's path: `github.com/example/guestbook`.
-    pub module: String,
+    module: String,
     /// Whether dependencies are in `vendor/`, so that nothing is fetched.
-    pub vendored: bool,
+    vendored: bool,
     /// Whether there is a `go.sum`.
-    pub sums: bool,
+    sums: bool,
     /// Directories of main packages: `cmd/guestbook`; `.` is the root.
-    pub commands: Vec<String>,
-    /// The directory to apply: manifests or a kustomization.
-    pub manifests: Option<String>,
-    /// The directory of a Helm chart, used when there are no manifests.
-    pub chart: Option<String>,
-    /// Names of images in the manifests, without tag.
-    pub images: Vec<String>,
+    commands: Vec<String>,
+    /// How it gets into a cluster.
+    deploy: Deploy,
     /// Packages of end-to-end tests.
-    pub e2e: Vec<TestPackage>,
+    e2e: Vec<TestPackage>,
     /// Other packages with tests.
-    pub unit: Vec<TestPackage>,
+    unit: Vec<TestPackage>,
 }
 
 /// A package with tests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct TestPackage {
+pub(crate) struct TestPackage {
     /// Its directory: `test/e2e`.
-    pub dir: String,
+    dir: String,
     /// The directory of its module; `.` is the root.
-    pub module: String,
+    module: String,
     /// The build tag that its tests need.
-    pub tag: Option<String>,
+    tag: Option<String>,
 }
 
 /// A pipeline file for a Go project, with comments, that `load` accepts.
-#[must_use]
-pub fn template_go(project: &GoProject) -> String {
+fn template_go(project: &GoProject) -> String {
     let mut text = String::new();
     for section in
         [HEAD.to_owned(), builds(project), images(project), environments(project), suites(project)]
@@ -141,22 +155,7 @@ fn images(project: &GoProject) -> String {
         if text.is_empty() {
             text.push_str("\nimages:\n");
         }
-        let replaces: Vec<&str> = replaces(project, &name).collect();
-        line(&mut text, &format!("  {name}:"));
-        match replaces.as_slice() {
-            [] => {
-                let guess = guess(project, &name);
-                line(&mut text, "    # The name of this image in your manifests, without tag:");
-                line(&mut text, &format!("    replaces: [{}]", quoted(&guess)));
-            }
-            names => {
-                let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
-                line(
-                    &mut text,
-                    &format!("    replaces: [{}]   # as the manifests name it", names.join(", ")),
-                );
-            }
-        }
+        text.push_str(&project.deploy.image(&name, &guess(project, &name)));
         line(&mut text, "    base: scratch   # or name@sha256:...");
         line(
             &mut text,
@@ -168,29 +167,79 @@ fn images(project: &GoProject) -> String {
 }
 
 fn environments(project: &GoProject) -> String {
-    let step = match (&project.manifests, &project.chart) {
-        (Some(dir), _) => format!("      - apply: {}\n", quoted(dir)),
-        (None, Some(dir)) => {
-            let chart = if dir == "." { ".".to_owned() } else { format!("./{dir}") };
-            let run = format!("helm upgrade --install {} {}", base_name(project), shell(&chart));
-            let inputs = if dir == "." { "**".to_owned() } else { format!("{dir}/**") };
-            format!(
-                "      - run: {}\n        inputs: [{}]\n        tools: [helm]\n",
-                quoted(&run),
-                quoted(&inputs)
-            )
+    if project.deploy.is_empty() && project.e2e.is_empty() {
+        return String::new();
+    }
+    project.deploy.environments(&base_name(project))
+}
+
+/// How a project gets into a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Deploy {
+    /// The directory to apply: manifests or a kustomization.
+    manifests: Option<String>,
+    /// The directory of a Helm chart, used when there are no manifests.
+    chart: Option<String>,
+    /// Names of images in the manifests, without tag.
+    images: Vec<String>,
+}
+
+impl Deploy {
+    fn is_empty(&self) -> bool {
+        self.manifests.is_none() && self.chart.is_none()
+    }
+
+    fn environments(&self, name: &Name) -> String {
+        let step = match (&self.manifests, &self.chart) {
+            (Some(dir), _) => format!("      - apply: {}\n", quoted(dir)),
+            (None, Some(dir)) => {
+                let chart = if dir == "." { ".".to_owned() } else { format!("./{dir}") };
+                let run = format!("helm upgrade --install {name} {}", shell(&chart));
+                let inputs = if dir == "." { "**".to_owned() } else { format!("{dir}/**") };
+                format!(
+                    "      - run: {}\n        inputs: [{}]\n        tools: [helm]\n",
+                    quoted(&run),
+                    quoted(&inputs)
+                )
+            }
+            (None, None) => {
+                return "\nenvironments:\n  default:   # a Kubernetes cluster with nothing in it\n    \
+                        # install: [{ apply: deploy }]   # a file, directory or kustomization\n    \
+                        timeout: 5m\n"
+                    .to_owned();
+            }
+        };
+        format!(
+            "\nenvironments:\n  default:   # a Kubernetes cluster with the product in it\n    install:\n{step}"
+        )
+    }
+
+    /// The images of the manifests that are made from `name`.
+    fn replaces(&self, name: &Name) -> Vec<&str> {
+        let last = |image: &str| image.rsplit('/').next() == Some(name.as_str());
+        self.images.iter().map(String::as_str).filter(|image| last(image)).collect()
+    }
+
+    /// The begin of an image: its name, and which names in the manifests it
+    /// stands for; `guess` when there is none like its own.
+    fn image(&self, name: &Name, guess: &str) -> String {
+        let mut text = String::new();
+        line(&mut text, &format!("  {name}:"));
+        match self.replaces(name).as_slice() {
+            [] => {
+                line(&mut text, "    # The name of this image in your manifests, without tag:");
+                line(&mut text, &format!("    replaces: [{}]", quoted(guess)));
+            }
+            names => {
+                let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+                line(
+                    &mut text,
+                    &format!("    replaces: [{}]   # as the manifests name it", names.join(", ")),
+                );
+            }
         }
-        (None, None) if project.e2e.is_empty() => return String::new(),
-        (None, None) => {
-            return "\nenvironments:\n  default:   # a Kubernetes cluster with nothing in it\n    \
-                    # install: [{ apply: deploy }]   # a file, directory or kustomization\n    \
-                    timeout: 5m\n"
-                .to_owned();
-        }
-    };
-    format!(
-        "\nenvironments:\n  default:   # a Kubernetes cluster with the product in it\n    install:\n{step}"
-    )
+        text
+    }
 }
 
 fn suites(project: &GoProject) -> String {
@@ -227,11 +276,17 @@ fn tests(project: &GoProject) -> (Name, &[TestPackage]) {
     (free.unwrap_or_else(|| name("seatrial-tests")), packages)
 }
 
-/// The images of the manifests that are made from a command.
-fn replaces<'p>(project: &'p GoProject, name: &'p Name) -> impl Iterator<Item = &'p str> {
-    let last = |image: &str| image.rsplit('/').next().unwrap_or_default().to_owned();
-    let names = project.images.iter().filter(move |image| last(image) == name.as_str());
-    names.map(String::as_str)
+/// How an image that needs more than files of the project is said: which base
+/// it stands on cannot be guessed.
+fn image_hint(language: &str, entrypoint: &str) -> String {
+    format!(
+        "\n# images:   # what your manifests run, on a base that has {language}\n\
+         #   app:\n\
+         #     replaces: [ghcr.io/example/app]\n\
+         #     base: docker.io/library/NAME@sha256:...\n\
+         #     files: [{{ build: app, path: ., to: /app }}]\n\
+         #     config: {{ entrypoint: {entrypoint} }}\n"
+    )
 }
 
 /// The name that the image of a module on GitHub usually has.
@@ -305,13 +360,18 @@ mod tests {
     use super::*;
     use crate::{Known, Style, load, render};
 
-    fn accepted(project: &GoProject) -> seatrial_core::pipeline::Pipeline {
-        let text = template_go(project);
-        let known = Known { kubernetes: &["1.37"], tools: &["go", "helm"] };
+    /// What the text of a file says, which must be without mistakes.
+    pub(super) fn accepted_text(text: &str) -> seatrial_core::pipeline::Pipeline {
+        let tools = &["cargo", "go", "helm", "node", "npm", "pip", "pnpm", "python3", "yarn"];
+        let known = Known { kubernetes: &["1.37"], tools };
         match load(text.as_bytes(), "seatrial.yaml", &known) {
             Ok(loaded) => loaded.pipeline,
             Err(mistakes) => panic!("{text}\n{}", render(&mistakes, Style::Narrow)),
         }
+    }
+
+    fn accepted(project: &GoProject) -> seatrial_core::pipeline::Pipeline {
+        accepted_text(&template_go(project))
     }
 
     #[test]
@@ -325,8 +385,11 @@ mod tests {
             module: "github.com/Example/guestbook/v2".to_owned(),
             sums: true,
             commands: vec!["cmd/guestbook".to_owned()],
-            manifests: Some("deploy/base".to_owned()),
-            images: vec!["ghcr.io/example/guestbook".to_owned(), "redis".to_owned()],
+            deploy: Deploy {
+                manifests: Some("deploy/base".to_owned()),
+                chart: None,
+                images: vec!["ghcr.io/example/guestbook".to_owned(), "redis".to_owned()],
+            },
             e2e: vec![package("test/e2e")],
             ..GoProject::default()
         };
@@ -391,7 +454,7 @@ mod tests {
                 "cmd/a: b".to_owned(),
                 "cmd/e2e-tests".to_owned(),
             ],
-            chart: some("charts/it's \"x\": y"),
+            deploy: Deploy { chart: some("charts/it's \"x\": y"), ..Deploy::default() },
             e2e: vec![package("e2e/$(x)", "e2e"), package("e2e", "e2e"), package("x'y", ".")],
             ..GoProject::default()
         };
@@ -399,7 +462,7 @@ mod tests {
         assert_eq!(pipeline.builds.len(), 5);
         let vendored = GoProject {
             vendored: true,
-            manifests: some("."),
+            deploy: Deploy { manifests: some("."), ..Deploy::default() },
             unit: vec![package(".", "."), package("pkg/a", ".")],
             ..GoProject::default()
         };

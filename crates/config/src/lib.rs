@@ -37,7 +37,7 @@ use seatrial_core::pipeline::Pipeline;
 
 pub use diagnostic::{Code, Diagnostic, Place, Severity, Style, failure, render};
 pub use find::{FILE_NAME, find};
-pub use init::{GoProject, TestPackage, template_go};
+pub use init::template;
 pub use params::resolve_params;
 pub use reference::{reference, schema};
 pub use settings::Settings;

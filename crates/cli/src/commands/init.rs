@@ -2,14 +2,14 @@ use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use clap::Args;
-use seatrial_config::{FILE_NAME, GoProject, template_go};
+use seatrial_config::{FILE_NAME, template};
 use seatrial_core::failure::Failure;
 
 use crate::error::CommandError;
 use crate::paths::PathArgs;
 use crate::ui;
 
-/// Write a seatrial.yaml for a Go project with manifests
+/// Write a seatrial.yaml for a Go, Rust, Python or Node project
 ///
 /// It is made from what the files of the project look like, with comments:
 /// read it, then `seatrial check` and `seatrial run`.
@@ -29,13 +29,13 @@ impl InitArgs {
         let files = seatrial_source::WorkTree::open(dir)?.files()?;
         let names: Vec<_> = files.paths().collect();
         let read = |path: &str| read(&dir.join(path));
-        let Some(project) = GoProject::detect(&names, read) else {
-            let message = "there is no go.mod here, and `init` knows only Go projects yet";
+        let Some(text) = template(&names, read) else {
+            let message = "there is no go.mod, Cargo.toml, pyproject.toml, requirements.txt or \
+                           package.json here, and `init` knows no other projects";
             return Err(Failure::config("init.unknown_project", message)
                 .hint("start from the example in docs/format.md")
                 .into());
         };
-        let text = template_go(&project);
         if self.print {
             ui::data(&text)?;
             return Ok(0);

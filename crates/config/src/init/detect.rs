@@ -1,46 +1,49 @@
-//! What a Go project has, from the paths of its files.
+//! What a project has, from the paths of its files: how it gets into a cluster,
+//! and what a Go project has besides.
 
 use std::collections::BTreeSet;
 
-use super::{GoProject, TestPackage};
+use super::{Deploy, GoProject, TestPackage};
 use crate::value::is_repository;
 
 /// Directories that usually hold manifests.
 const MANIFESTS: &[&str] =
     &["deploy", "deployment", "manifests", "k8s", "kubernetes", "kustomize", "config"];
 /// Parts of a path that say end-to-end test.
-const E2E: &[&str] = &["e2e", "integration", "acceptance", "conformance"];
+pub(super) const E2E: &[&str] = &["e2e", "integration", "acceptance", "conformance"];
 
 impl GoProject {
     /// What the project with these files (paths relative to its root, `/`
     /// between parts) has; `read` gives the text of one. `None`: there is no
     /// Go module at the root.
-    #[must_use]
-    pub fn detect(files: &[&str], read: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub(super) fn detect(files: &[&str], read: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let files: Vec<&str> = files.iter().copied().filter(|path| !is_hidden(path)).collect();
         if !files.contains(&"go.mod") {
             return None;
         }
         let go_mod = read("go.mod").unwrap_or_default();
         let module = go_mod.lines().find_map(|line| line.trim().strip_prefix("module "));
-        let manifests = manifests(&files, &read);
         let (e2e, unit) = test_packages(&files, &read);
-        let images = manifests.as_deref().map(|dir| images(&files, dir, &read));
         Some(Self {
             module: module.unwrap_or("app").trim().trim_matches('"').to_owned(),
             vendored: files.contains(&"vendor/modules.txt"),
             sums: files.contains(&"go.sum"),
             commands: commands(&files, &read),
-            manifests,
-            chart: files
-                .iter()
-                .filter_map(|path| in_dir(path, "Chart.yaml"))
-                .min_by_key(|dir| (dir.len(), *dir))
-                .map(str::to_owned),
-            images: images.unwrap_or_default(),
+            deploy: Deploy::detect(&files, &read),
             e2e,
             unit,
         })
+    }
+}
+
+impl Deploy {
+    /// How the project with these files gets into a cluster.
+    pub(super) fn detect(files: &[&str], read: &impl Fn(&str) -> Option<String>) -> Self {
+        let manifests = manifests(files, read);
+        let images = manifests.as_deref().map(|dir| images(files, dir, read));
+        let charts = files.iter().filter_map(|path| in_dir(path, "Chart.yaml"));
+        let chart = charts.min_by_key(|dir| (dir.len(), *dir)).map(str::to_owned);
+        Self { manifests, chart, images: images.unwrap_or_default() }
     }
 }
 
@@ -152,7 +155,7 @@ fn is_yaml(path: &str) -> bool {
 }
 
 /// Whether a path belongs to a tool or to dependencies, not to the project.
-fn is_hidden(path: &str) -> bool {
+pub(super) fn is_hidden(path: &str) -> bool {
     let foreign = |part: &str| {
         part.starts_with('.') || matches!(part, "testdata" | "node_modules" | "third_party")
     };
@@ -164,7 +167,7 @@ fn dir(path: &str) -> &str {
 }
 
 /// The directory of a path whose file has a name.
-fn in_dir<'p>(path: &'p str, name: &str) -> Option<&'p str> {
+pub(super) fn in_dir<'p>(path: &'p str, name: &str) -> Option<&'p str> {
     let (dir, file) = path.rsplit_once('/').unwrap_or((".", path));
     (file == name).then_some(dir)
 }
@@ -213,16 +216,18 @@ mod tests {
             commands: [
                 "cmd/guestbook",
             ],
-            manifests: Some(
-                "deploy/base",
-            ),
-            chart: Some(
-                "charts/guestbook",
-            ),
-            images: [
-                "ghcr.io/example/guestbook",
-                "redis",
-            ],
+            deploy: Deploy {
+                manifests: Some(
+                    "deploy/base",
+                ),
+                chart: Some(
+                    "charts/guestbook",
+                ),
+                images: [
+                    "ghcr.io/example/guestbook",
+                    "redis",
+                ],
+            },
             e2e: [
                 TestPackage {
                     dir: "test/e2e/roll",
@@ -249,7 +254,7 @@ mod tests {
         let files = ["go.mod", "main.go", "main_test.go", "pkg/a/a_test.go"];
         let project = GoProject::detect(&files, |_| None).expect("a Go module");
         assert_eq!(project.commands, ["."]);
-        assert_eq!((project.manifests, project.chart), (None, None));
+        assert_eq!(project.deploy, Deploy::default());
         assert_eq!((project.e2e.len(), project.unit.len()), (0, 2));
     }
 }
