@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use seatrial_config::{Known, Loaded, Style, load, render};
+use seatrial_config::{Known, Loaded, Style, load, render, schema};
 
 const KNOWN: Known<'_> = Known {
     kubernetes: &["1.37", "1.36"],
@@ -49,6 +49,29 @@ fn check(dir: &str, good: bool) {
 #[test]
 fn good_files_become_these_pipelines() {
     check("good", true);
+}
+
+/// What is said of each field when it is wrong is in `bad/fields-*.yaml`.
+#[test]
+fn every_field_is_wrong_somewhere() {
+    fn names(schema: &serde_json::Value, found: &mut Vec<String>) {
+        if let Some(fields) = schema["properties"].as_object() {
+            found.extend(fields.keys().cloned());
+        }
+        match schema {
+            serde_json::Value::Object(map) => map.values().for_each(|value| names(value, found)),
+            serde_json::Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+            _ => {}
+        }
+    }
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
+    let read = |section: &str| std::fs::read_to_string(dir.join(format!("fields-{section}.yaml")));
+    let texts = ["builds", "images", "environments", "suites"].map(|s| read(s).expect("a file"));
+    let mut fields = Vec::new();
+    names(&schema(), &mut fields);
+    assert!(fields.len() > 50, "{fields:?}");
+    fields.retain(|field| !texts.iter().any(|text| text.contains(&format!("{field}:"))));
+    assert_eq!(fields, Vec::<String>::new(), "nothing is said about these");
 }
 
 #[test]
