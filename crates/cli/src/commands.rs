@@ -15,6 +15,7 @@ mod run;
 mod runs;
 mod schema;
 mod scrub;
+mod update;
 
 use clap::Subcommand;
 
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Explain(explain::ExplainArgs),
     Logs(logs::LogsArgs),
     Init(init::InitArgs),
+    Update(update::UpdateArgs),
     Components(components::ComponentsArgs),
     Gc(gc::GcArgs),
     Scrub(scrub::ScrubArgs),
@@ -54,6 +56,7 @@ impl Command {
             Self::Explain(args) => args.run(paths),
             Self::Logs(args) => args.run(paths),
             Self::Init(args) => args.run(paths),
+            Self::Update(args) => args.run(paths),
             Self::Components(args) => args.run(paths),
             Self::Gc(args) => args.run(paths),
             Self::Scrub(args) => args.run(paths),

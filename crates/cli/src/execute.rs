@@ -19,11 +19,11 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::CommandError;
-use crate::install;
 use crate::paths::PathArgs;
 use crate::project::{Planned, tools_of};
 use crate::recording::{NODES, Recording, history_name};
 use crate::registries::registries;
+use crate::{install, lock, ui};
 
 /// What to run, and how it is shown.
 pub(crate) struct Request<'a> {
@@ -33,6 +33,8 @@ pub(crate) struct Request<'a> {
     pub(crate) format: Format,
     pub(crate) scope: Scope,
     pub(crate) keep: bool,
+    /// Whether the run fails where something is not as the lock file has it.
+    pub(crate) locked: bool,
 }
 
 /// How a run is shown.
@@ -78,7 +80,7 @@ pub(crate) fn execute(request: &Request<'_>) -> Result<Ran, CommandError> {
     if scope == Scope::Untrusted {
         refuse_environments(&plan)?;
     }
-    let machine = Arc::new(machine(request.paths, &pipeline, &plan, store.clone(), scope)?);
+    let machine = Arc::new(machine(request, &pipeline, &plan, store.clone())?);
     let facts = RunFacts {
         run: RunId::from_uuid(Uuid::now_v7()),
         began,
@@ -141,13 +143,15 @@ fn refuse_environments(plan: &Plan) -> Result<(), Failure> {
 }
 
 /// Looks at this machine, and installs what the plan needs and it lacks.
-pub(crate) fn machine(
-    paths: &PathArgs,
+fn machine(
+    request: &Request<'_>,
     pipeline: &Pipeline,
     plan: &Plan,
     store: Arc<Store>,
-    scope: Scope,
 ) -> Result<Machine, CommandError> {
+    let paths = request.paths;
+    let held = lock::Held::read(&paths.project, request.locked)?;
+    held.kubernetes()?;
     // Before minutes go into installing what could not be used then.
     if !nix::unistd::geteuid().is_root() {
         return Err(MachineError::NotRoot.failure().into());
@@ -161,8 +165,13 @@ pub(crate) fn machine(
     let bin = components.as_ref().map(|installed| installed.bin.as_path());
     let tools = Tools::find(&tools_of(pipeline), &path, bin, &paths.project)
         .map_err(|error| error.failure())?;
+    let different = held.compare(&lock::here(pipeline, &tools))?;
+    if request.format == Format::Terminal {
+        different.iter().for_each(|warning| ui::note(warning));
+    }
     let exe: PathBuf = "/proc/self/exe".into();
     let registries = registries()?;
+    let scope = request.scope;
     let settings = Settings { store, components, registries, tools, exe, environments: 1, scope };
     Ok(Machine::new(settings).map_err(|error| error.failure())?)
 }

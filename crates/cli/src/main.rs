@@ -8,6 +8,7 @@ mod execute;
 mod install;
 mod junit;
 mod keeper;
+mod lock;
 mod paths;
 mod project;
 mod recording;

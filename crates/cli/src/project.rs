@@ -23,7 +23,7 @@ use crate::ui;
 /// Tools that pipelines name without a warning.
 const TOOLS: &[&str] = &[
     "cargo", "cc", "gcc", "git", "go", "helm", "java", "kubectl", "make", "mvn", "node", "npm",
-    "python3",
+    "npx", "pip", "pnpm", "pytest", "python3", "rustc", "yarn",
 ];
 
 /// Largest pipeline file that is read, and one byte more: the checker refuses
@@ -83,13 +83,20 @@ pub(crate) fn tell_warnings(warnings: &[Diagnostic]) {
 
 /// Minor versions of Kubernetes that there are components for.
 pub(crate) fn kubernetes_versions() -> Vec<String> {
+    kubernetes_patches().into_keys().rev().collect()
+}
+
+/// Patch versions of Kubernetes that there are components for, by minor
+/// version.
+pub(crate) fn kubernetes_patches() -> BTreeMap<String, String> {
     let components = Components::locked();
     let kubernetes = components.lock().components.iter().find(|c| c.name == "kubernetes");
-    let minor = |version: &str| {
-        let mut parts = version.trim_start_matches('v').split('.');
-        Some(format!("{}.{}", parts.next()?, parts.next()?))
+    let by_minor = |patch: &str| {
+        let patch = patch.trim_start_matches('v');
+        let mut parts = patch.split('.');
+        Some((format!("{}.{}", parts.next()?, parts.next()?), patch.to_owned()))
     };
-    kubernetes.and_then(|component| minor(&component.version)).into_iter().collect()
+    kubernetes.and_then(|component| by_minor(&component.version)).into_iter().collect()
 }
 
 /// Every tool that a pipeline names, and those that Seatrial itself uses.

@@ -20,6 +20,8 @@ mod full;
 mod keys;
 #[path = "builds/languages.rs"]
 mod languages;
+#[path = "builds/locks.rs"]
+mod locks;
 #[path = "support/processes.rs"]
 mod processes;
 #[path = "builds/storage.rs"]

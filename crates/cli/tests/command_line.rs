@@ -75,6 +75,7 @@ fn each_command_says_what_it_is_for() {
         &["explain"],
         &["logs"],
         &["init"],
+        &["update"],
         &["components"],
         &["components", "install"],
         &["components", "status"],
@@ -269,7 +270,7 @@ fn every_mistake_of_a_file_is_told_at_once() {
        ·                                ─┬─
        ·                                 ╰── did you mean `go`?
        ╰────
-      help: allowed are `go`, `ginkgo`, `junit`, `exec`, `rust` and `pytest`
+      help: allowed are `go`, `ginkgo`, `rust`, `pytest`, `junit` and `exec`
 
     exit code 2
     "#);

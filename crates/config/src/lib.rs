@@ -1,4 +1,4 @@
-//! `seatrial.yaml` and settings: parse, check, resolve.
+//! `seatrial.yaml`, `seatrial.lock` and settings: parse, check, resolve.
 //!
 //! Three passes with a type each: bytes to a tree with places ([`tree`]), tree
 //! to sections as they are written ([`mod@file`]), sections to a checked
@@ -22,6 +22,7 @@ mod dockerfile;
 mod file;
 mod find;
 mod init;
+mod lock;
 mod params;
 mod read;
 mod reference;
@@ -38,6 +39,7 @@ use seatrial_core::pipeline::Pipeline;
 pub use diagnostic::{Code, Diagnostic, Place, Severity, Style, failure, render};
 pub use find::{FILE_NAME, find};
 pub use init::template;
+pub use lock::{Difference, LOCK_NAME, Lock, LockedTool};
 pub use params::resolve_params;
 pub use reference::{reference, schema};
 pub use settings::Settings;

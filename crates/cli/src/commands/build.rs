@@ -25,6 +25,7 @@ impl BuildArgs {
             format: self.common.format,
             scope: self.common.scope(),
             keep: false,
+            locked: false,
         })?;
         Ok(ran.exit_code())
     }

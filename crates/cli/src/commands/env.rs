@@ -75,6 +75,7 @@ impl EnvArgs {
                     format: common.format,
                     scope: common.scope(),
                     keep: true,
+                    locked: false,
                 })?;
                 let code = ran.exit_code();
                 keeper.keep(paths, ran, code)

@@ -28,6 +28,9 @@ pub(crate) struct RunArgs {
     /// Leave the environments running, to look into them: see `seatrial env`
     #[arg(long)]
     keep: bool,
+    /// Fail where Kubernetes or a tool is not as seatrial.lock has it
+    #[arg(long)]
+    locked: bool,
 }
 
 /// Options of every command that carries out a plan.
@@ -72,6 +75,7 @@ impl RunArgs {
             format: self.common.format,
             scope: self.common.scope(),
             keep: self.keep,
+            locked: self.locked,
         })?;
         if let Some(junit) = junit {
             junit.write(&ran.summary)?;
