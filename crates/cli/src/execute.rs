@@ -165,7 +165,7 @@ fn machine(
     let bin = components.as_ref().map(|installed| installed.bin.as_path());
     let tools = Tools::find(&tools_of(pipeline), &path, bin, &paths.project)
         .map_err(|error| error.failure())?;
-    let different = held.compare(&lock::here(pipeline, &tools))?;
+    let different = held.compare(lock::here(pipeline, &tools))?;
     if request.format == Format::Terminal {
         different.iter().for_each(|warning| ui::note(warning));
     }

@@ -1,6 +1,7 @@
 //! `seatrial.lock` beside the pipeline file: read, held against this machine,
 //! written.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
@@ -58,8 +59,10 @@ impl Held {
     }
 
     /// What is different here, as warnings; with `--locked` that is an error.
-    pub(crate) fn compare(&self, now: &Lock) -> Result<Vec<String>, Failure> {
-        let found = self.lock.differences(now);
+    pub(crate) fn compare(&self, mut now: Lock) -> Result<Vec<String>, Failure> {
+        // What a tag stands for is taken from the lock file, not held against it.
+        now.images.clone_from(&self.lock.images);
+        let found = self.lock.differences(&now);
         if self.strict && !found.is_empty() {
             let found: Vec<_> = found.iter().map(ToString::to_string).collect();
             let message = format!("what is here is not what {LOCK_NAME} has");
@@ -110,7 +113,8 @@ pub(crate) fn write(dir: &Path, lock: &Lock) -> Result<(), Failure> {
     })
 }
 
-/// What the words of a pipeline stand for here.
+/// What the words of a pipeline stand for here, but for tags of images: only
+/// their registries know that.
 pub(crate) fn here(pipeline: &Pipeline, tools: &Tools) -> Lock {
     let clusters = pipeline.environments.values().flat_map(|env| env.clusters.values());
     let minors = clusters.map(|cluster| &cluster.kubernetes);
@@ -120,6 +124,7 @@ pub(crate) fn here(pipeline: &Pipeline, tools: &Tools) -> Lock {
     let identities = tools.identities().into_iter().filter(|(name, _)| is_locked(name));
     Lock {
         kubernetes: minors.filter_map(|m| Some((m.clone(), patches.get(m)?.clone()))).collect(),
+        images: BTreeMap::new(),
         tools: identities.map(|(name, identity)| (name, locked(&identity))).collect(),
     }
 }

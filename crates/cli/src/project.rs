@@ -18,7 +18,7 @@ use seatrial_store::Store;
 use crate::error::CommandError;
 use crate::execute::Format;
 use crate::paths::PathArgs;
-use crate::ui;
+use crate::{lock, ui};
 
 /// Tools that pipelines name without a warning.
 const TOOLS: &[&str] = &[
@@ -33,8 +33,19 @@ const READ: u64 = (1 << 20) + 1;
 /// Untracked files that are named.
 const SHOWN: usize = 5;
 
-/// Reads and checks the pipeline file of a directory.
+/// Reads and checks the pipeline file of a directory, and what its lock file
+/// says of the base images in it.
 pub(crate) fn load(dir: &Path) -> Result<Loaded, CommandError> {
+    let images = lock::read(dir)?.unwrap_or_default().images;
+    load_with(dir, Some(&images))
+}
+
+/// The same, where tags of base images stand for `images`; `None`: for nothing
+/// yet.
+pub(crate) fn load_with(
+    dir: &Path,
+    images: Option<&BTreeMap<String, Digest>>,
+) -> Result<Loaded, CommandError> {
     use std::io::Read as _;
     let path = seatrial_config::find(dir).map_err(|d| CommandError::Diagnostics(vec![d]))?;
     let mut text = Vec::new();
@@ -45,11 +56,13 @@ pub(crate) fn load(dir: &Path) -> Result<Loaded, CommandError> {
     )?;
     let versions = kubernetes_versions();
     let versions: Vec<_> = versions.iter().map(String::as_str).collect();
-    let known = Known { kubernetes: &versions, tools: TOOLS };
+    let known = Known { kubernetes: &versions, tools: TOOLS, images };
     let origin = path.strip_prefix("./").unwrap_or(&path).display().to_string();
     let loaded = seatrial_config::load(&text, &origin, &known);
     let read = |path: &str| read_within(dir, path);
-    loaded.and_then(|loaded| loaded.read_dockerfiles(&read)).map_err(CommandError::Diagnostics)
+    loaded
+        .and_then(|loaded| loaded.read_dockerfiles(&known, &read))
+        .map_err(CommandError::Diagnostics)
 }
 
 /// A file of the project that is read here, and not by a command apart: nothing

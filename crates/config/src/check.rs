@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use seatrial_core::name::Name;
 use seatrial_core::pipeline::{Command, Pipeline, Resources};
 
+pub(crate) use images::not_locked;
+
 use crate::diagnostic::{Code, Diagnostic, listed, quote};
 use crate::dockerfile::Named;
 use crate::file::{File, ResourcesFile};
@@ -22,9 +24,17 @@ use crate::source::Span;
 use crate::tree::Key;
 use crate::value::{Glob, Run};
 
-/// Checks a whole file; the images that name a Dockerfile have yet to get what
-/// that says.
-pub(crate) fn check(file: File, reader: &mut Reader<'_>) -> (Pipeline, BTreeMap<Name, Named>) {
+/// What a file says, checked.
+pub(crate) struct Checked {
+    pub(crate) pipeline: Pipeline,
+    /// Dockerfiles that its images name: those images have yet to get what they say.
+    pub(crate) dockerfiles: BTreeMap<Name, Named>,
+    /// Base images that it names by tag.
+    pub(crate) tags: BTreeSet<String>,
+}
+
+/// Checks a whole file.
+pub(crate) fn check(file: File, reader: &mut Reader<'_>) -> Checked {
     let File { seatrial: _, params, builds, images, environments, suites } = file;
     let (params, builds, images) = (entries(params), entries(builds), entries(images));
     let (environments, suites) = (entries(environments), entries(suites));
@@ -37,6 +47,7 @@ pub(crate) fn check(file: File, reader: &mut Reader<'_>) -> (Pipeline, BTreeMap<
             (Kind::Environment, names(&environments)),
         ]),
         used: BTreeSet::new(),
+        tags: BTreeSet::new(),
     };
     let declared: Vec<(Kind, Name, Key)> = std::iter::empty()
         .chain(params.iter().map(|e| (Kind::Param, e.name.clone(), e.key.clone())))
@@ -53,7 +64,7 @@ pub(crate) fn check(file: File, reader: &mut Reader<'_>) -> (Pipeline, BTreeMap<
         suites: checker.each("suites", suites, Checker::suite),
     };
     checker.report_unused(&declared);
-    (pipeline, dockerfiles)
+    Checked { pipeline, dockerfiles, tags: checker.tags }
 }
 
 /// What a name can refer to.
@@ -80,6 +91,8 @@ struct Checker<'r, 'a> {
     reader: &'r mut Reader<'a>,
     names: BTreeMap<Kind, BTreeSet<Name>>,
     used: BTreeSet<(Kind, Name)>,
+    /// Base images that are named by tag.
+    tags: BTreeSet<String>,
 }
 
 impl Checker<'_, '_> {

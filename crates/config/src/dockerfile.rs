@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use seatrial_core::name::Name;
 use seatrial_core::pipeline::{Base, ImageConfig, ImageFile};
 
+use crate::check::not_locked;
 use crate::diagnostic::{Code, Diagnostic, Problems, nearest, quote};
 use crate::file::BaseValue;
 use crate::read::FromText as _;
@@ -44,12 +45,15 @@ pub(crate) struct Content {
     pub(crate) base: Base,
     pub(crate) files: Vec<ImageFile>,
     pub(crate) config: ImageConfig,
+    /// Base images that it names by tag.
+    pub(crate) tags: BTreeSet<String>,
 }
 
 /// What a Dockerfile comes to with its `.dockerignore`, and what is odd about
 /// it.
 pub(crate) fn load(
     named: &Named,
+    known: &Known<'_>,
     files: &dyn Fn(&str) -> FileContent,
 ) -> Result<(Content, Vec<Diagnostic>), Vec<Diagnostic>> {
     let get = |path: &str| files(path).map_err(|diagnostic| vec![diagnostic]);
@@ -66,11 +70,17 @@ pub(crate) fn load(
             break;
         }
     }
-    with_text(&text, &named.path, |text, problems| read(text, named, &ignored, problems))
+    with_text(&text, &named.path, |text, problems| read(text, named, known, &ignored, problems))
 }
 
 /// Reads a Dockerfile. `ignored` are patterns of files that it does not see.
-fn read(text: &str, named: &Named, ignored: &[String], problems: &mut Problems) -> Option<Content> {
+fn read(
+    text: &str,
+    named: &Named,
+    known: &Known<'_>,
+    ignored: &[String],
+    problems: &mut Problems,
+) -> Option<Content> {
     let (lines, escape) = lines(text);
     if lines.len() > MOST {
         let message = format!("there are {} instructions, at most {MOST} are read", lines.len());
@@ -78,7 +88,7 @@ fn read(text: &str, named: &Named, ignored: &[String], problems: &mut Problems) 
         return None;
     }
     let mut reader =
-        Reader { named, ignored, escape, global: named.args.clone(), stages: Vec::new() };
+        Reader { named, known, ignored, escape, global: named.args.clone(), stages: Vec::new() };
     for line in &lines {
         if let Err((span, diagnostic)) = reader.line(line) {
             match reader.stages.last_mut() {
@@ -128,6 +138,8 @@ struct Stage {
     /// Of a build: what it says is not looked at.
     replaced: bool,
     base: Option<Base>,
+    /// The base as it is written, where that is a tag.
+    tag: Option<String>,
     files: Vec<ImageFile>,
     config: ImageConfig,
     shell: Option<Vec<String>>,
@@ -142,6 +154,7 @@ struct Stage {
 
 struct Reader<'a> {
     named: &'a Named,
+    known: &'a Known<'a>,
     ignored: &'a [String],
     escape: char,
     /// Variables of `ARG` before the first stage.
@@ -170,13 +183,15 @@ impl Reader<'_> {
                 needed.extend(&self.stages[at].needs);
             }
         }
+        let mut tags = BTreeSet::new();
         for at in needed {
+            tags.extend(self.stages[at].tag.take());
             for (span, diagnostic) in std::mem::take(&mut self.stages[at].wrong) {
                 problems.push(span, diagnostic);
             }
         }
         let Stage { base, files, config, .. } = self.stages.pop()?;
-        Some(Content { base: base?, files, config })
+        Some(Content { base: base?, files, config, tags })
     }
 
     fn line(&mut self, line: &Line) -> Result<(), Wrong> {
@@ -227,9 +242,9 @@ impl Reader<'_> {
                 Ok(())
             }
             "EXPOSE" => {
-                let known = Known { kubernetes: &[], tools: &[] };
+                let known = self.known;
                 for word in self.words(line)? {
-                    let port = Port::from_text(&word.text, &known)
+                    let port = Port::from_text(&word.text, known)
                         .map_err(|diagnostic| (line.place(word.start, word.end), diagnostic))?;
                     let ports = &mut self.stage().config.ports;
                     if !ports.contains(&port.0) {
@@ -362,10 +377,15 @@ impl Reader<'_> {
                 }
             }
             None => {
-                let known = Known { kubernetes: &[], tools: &[] };
-                let read = crate::file::base(&base.text, &known);
+                let mut tag = None;
+                let read = crate::file::base(&base.text, self.known);
                 let base = match read {
                     Ok(BaseValue::Registry { name, digest }) => Ok(Base::Registry { name, digest }),
+                    Ok(BaseValue::Tag { name, digest, .. }) => {
+                        tag = Some(base.text.clone());
+                        let unknown = || (line.place(base.start, base.end), not_locked(&base.text));
+                        digest.map(|digest| Base::Registry { name, digest }).ok_or_else(unknown)
+                    }
                     Ok(_) => Ok(Base::Scratch),
                     Err(mut diagnostic) => {
                         // How another image is named in seatrial.yaml is no help here.
@@ -375,7 +395,7 @@ impl Reader<'_> {
                 };
                 // Known by its name all the same, for what comes from it.
                 self.stage().name.clone_from(&name);
-                Stage { base: Some(base?), ..Stage::default() }
+                Stage { base: Some(base?), tag, ..Stage::default() }
             }
         };
         *self.stage() = Stage { name, ..stage };
@@ -435,8 +455,8 @@ impl Reader<'_> {
             }
         };
         let path = if path.starts_with('/') { path.to_owned() } else { join(&workdir, path) };
-        let known = Known { kubernetes: &[], tools: &[] };
-        let place = Absolute::from_text(&path, &known).map_err(|diagnostic| (span, diagnostic))?;
+        let place =
+            Absolute::from_text(&path, self.known).map_err(|diagnostic| (span, diagnostic))?;
         Ok(place.0)
     }
 

@@ -106,7 +106,7 @@ section! {
     ImageFile {
         /// Names of images in manifests, charts and pods that stand for this one.
         replaces: List<Repository>, optional;
-        /// What it starts from: `scratch`, `name@sha256:...`, `{ image: NAME }` or `{ layout: DIR }`.
+        /// What it starts from: `scratch`, `name:tag`, `name@sha256:...`, `{ image: NAME }` or `{ layout: DIR }`.
         base: BaseValue, default "`scratch`";
         /// What is added, in one layer.
         files: List<FilesFile>, optional;

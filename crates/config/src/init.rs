@@ -363,7 +363,7 @@ mod tests {
     /// What the text of a file says, which must be without mistakes.
     pub(super) fn accepted_text(text: &str) -> seatrial_core::pipeline::Pipeline {
         let tools = &["cargo", "go", "helm", "node", "npm", "pip", "pnpm", "python3", "yarn"];
-        let known = Known { kubernetes: &["1.37"], tools };
+        let known = Known { kubernetes: &["1.37"], tools, images: None };
         match load(text.as_bytes(), "seatrial.yaml", &known) {
             Ok(loaded) => loaded.pipeline,
             Err(mistakes) => panic!("{text}\n{}", render(&mistakes, Style::Narrow)),

@@ -9,7 +9,7 @@
 //! ```
 //! use seatrial_config::{Known, Style, load, render};
 //!
-//! let known = Known { kubernetes: &["1.37"], tools: &["go"] };
+//! let known = Known { kubernetes: &["1.37"], tools: &["go"], images: None };
 //! let text = "seatrial: 1\nbuilds: { server: { run: make, output: [x] } }\n";
 //! let mistakes = load(text.as_bytes(), "seatrial.yaml", &known).unwrap_err();
 //! assert_eq!(mistakes[0].code.as_str(), "config.unknown_field");
@@ -31,8 +31,9 @@ mod source;
 mod tree;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use seatrial_core::digest::Digest;
 use seatrial_core::name::Name;
 use seatrial_core::pipeline::Pipeline;
 
@@ -44,6 +45,7 @@ pub use params::resolve_params;
 pub use reference::{reference, schema};
 pub use settings::Settings;
 
+use check::Checked;
 use diagnostic::Problems;
 use read::{Read, Reader};
 use source::{LARGEST, Source, Span};
@@ -55,6 +57,9 @@ pub struct Known<'a> {
     pub kubernetes: &'a [&'a str],
     /// Tools; another one gives a warning. Empty: no warnings.
     pub tools: &'a [&'a str],
+    /// Digests of base images by name and tag, as the lock file has them.
+    /// `None`: tags stand for nothing yet, and no image can be made.
+    pub images: Option<&'a BTreeMap<String, Digest>>,
 }
 
 /// The content of a file of the project; nothing when there is none.
@@ -67,6 +72,8 @@ pub struct Loaded {
     pub pipeline: Pipeline,
     /// Each of [`Severity::Warning`].
     pub warnings: Vec<Diagnostic>,
+    /// Base images that it names by tag: `docker.io/library/alpine:3.22`.
+    pub tags: BTreeSet<String>,
     /// Dockerfiles that images name, which have yet to be read.
     dockerfiles: BTreeMap<Name, dockerfile::Named>,
 }
@@ -80,15 +87,17 @@ impl Loaded {
     /// All mistakes in them; what `read` says of a file that it cannot give.
     pub fn read_dockerfiles(
         mut self,
+        known: &Known<'_>,
         read: &dyn Fn(&str) -> FileContent,
     ) -> Result<Self, Vec<Diagnostic>> {
         let mut mistakes = Vec::new();
         for (name, named) in std::mem::take(&mut self.dockerfiles) {
-            match dockerfile::load(&named, read) {
+            match dockerfile::load(&named, known, read) {
                 Ok((content, warnings)) => {
                     self.warnings.extend(warnings);
                     if let Some(image) = self.pipeline.images.get_mut(&name) {
-                        let dockerfile::Content { base, files, config } = content;
+                        let dockerfile::Content { base, files, config, tags } = content;
+                        self.tags.extend(tags);
                         (image.base, image.files, image.config) = (base, files, config);
                     }
                 }
@@ -106,9 +115,9 @@ impl Loaded {
 /// All mistakes, in the order of the file, warnings among them. Mistakes of
 /// form (text, YAML, limits) hide the rest.
 pub fn load(text: &[u8], origin: &str, known: &Known<'_>) -> Result<Loaded, Vec<Diagnostic>> {
-    let ((pipeline, dockerfiles), warnings) =
+    let (Checked { pipeline, dockerfiles, tags }, warnings) =
         with_text(text, origin, |text, problems| read(text, problems, known))?;
-    Ok(Loaded { pipeline, warnings, dockerfiles })
+    Ok(Loaded { pipeline, warnings, tags, dockerfiles })
 }
 
 /// Reads settings of a machine or a user. `origin` names the file in
@@ -117,7 +126,7 @@ pub fn load(text: &[u8], origin: &str, known: &Known<'_>) -> Result<Loaded, Vec<
 /// # Errors
 /// All mistakes, as [`load`] has them.
 pub fn load_settings(text: &[u8], origin: &str) -> Result<Settings, Vec<Diagnostic>> {
-    let known = Known { kubernetes: &[], tools: &[] };
+    let known = Known { kubernetes: &[], tools: &[], images: None };
     let (settings, _) = with_text(text, origin, |text, problems| {
         let Some(tree) = tree::parse(text, problems) else { return Some(Settings::default()) };
         let file = settings::SettingsFile::read(&tree, &mut Reader::new(problems, &known))?;
@@ -153,9 +162,6 @@ fn with_text<T>(
         _ => Err(problems.finish()),
     }
 }
-
-/// A pipeline, and Dockerfiles that its images name.
-type Checked = (Pipeline, BTreeMap<Name, dockerfile::Named>);
 
 fn read(text: &str, problems: &mut Problems, known: &Known<'_>) -> Option<Checked> {
     let Some(tree) = tree::parse(text, problems) else {

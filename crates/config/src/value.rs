@@ -150,7 +150,7 @@ pub(crate) fn whole(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const KNOWN: Known<'_> = Known { kubernetes: &["1.37", "1.36"], tools: &[] };
+    const KNOWN: Known<'_> = Known { kubernetes: &["1.37", "1.36"], tools: &[], images: None };
 
     fn read<T: FromText>(text: &str) -> Option<T> {
         T::from_text(text, &KNOWN).ok()

@@ -61,7 +61,7 @@ fn table_of_fields_is_current() {
 fn example_of_the_documentation_loads() {
     let text = std::fs::read_to_string(root().join("docs/format.md")).expect("a readable file");
     let example = text.split("```").nth(1).and_then(|block| block.strip_prefix("yaml\n"));
-    let known = Known { kubernetes: &["1.37"], tools: &["go"] };
+    let known = Known { kubernetes: &["1.37"], tools: &["go"], images: None };
     let loaded = load(example.expect("a block of YAML").as_bytes(), "format.md", &known);
     assert!(loaded.is_ok_and(|loaded| loaded.warnings.is_empty()));
 }
@@ -102,7 +102,7 @@ fn examples_load_and_the_schema_takes_them() {
         if let Ok(text) = std::fs::read_to_string(&path) {
             let value: Value = serde_saphyr::from_str(&text).expect("YAML");
             assert_eq!(judge(&schema(), &value, "$"), Ok(()), "{}", path.display());
-            let known = Known { kubernetes: &["1.37"], tools: &[] };
+            let known = Known { kubernetes: &["1.37"], tools: &[], images: None };
             let mistakes = load(text.as_bytes(), &path.to_string_lossy(), &known).err();
             assert!(mistakes.is_none(), "{}", render(&mistakes.unwrap_or_default(), Style::Narrow));
         }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use seatrial_config::{Known, Style, load, render};
 use seatrial_core::fuzz::bytes;
 
-const KNOWN: Known<'_> = Known { kubernetes: &["1.37"], tools: &["go", "helm", "kubectl"] };
+const KNOWN: Known<'_> =
+    Known { kubernetes: &["1.37"], tools: &["go", "helm", "kubectl"], images: None };
 const EXAMPLES: [&str; 2] =
     [include_str!("good/design.yaml"), include_str!("good/everything.yaml")];
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use seatrial_config::{Code, Known, Style, load, render};
 
-const KNOWN: Known<'_> = Known { kubernetes: &["1.37"], tools: &["go"] };
+const KNOWN: Known<'_> = Known { kubernetes: &["1.37"], tools: &["go"], images: None };
 
 /// The code and place of the first mistake.
 fn refused(text: impl AsRef<[u8]>) -> (Code, usize, usize) {

@@ -2,6 +2,7 @@
 //! said about those of `tests/bad`. The expected text stands beside each file;
 //! `UPDATE=1` writes it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use seatrial_config::{Known, Loaded, Style, load, render, schema};
@@ -9,6 +10,7 @@ use seatrial_config::{Known, Loaded, Style, load, render, schema};
 const KNOWN: Known<'_> = Known {
     kubernetes: &["1.37", "1.36"],
     tools: &["go", "helm", "kubectl", "git", "make", "node", "npm", "python3", "cc"],
+    images: Some(&BTreeMap::new()),
 };
 const STYLE: Style = Style::Fancy { color: false, width: 100 };
 

@@ -1,19 +1,22 @@
 use clap::Args;
 use seatrial_config::{Code, LOCK_NAME, Loaded, Lock};
+use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_worker::Tools;
 
 use crate::error::CommandError;
 use crate::paths::PathArgs;
+use crate::registries::registries;
 use crate::{lock, project, ui};
 
 /// Write seatrial.lock: what the pipeline's words stand for here and now
 ///
-/// The exact patch of each version of Kubernetes, and what each tool is. A run
-/// warns of tools that are others than these; `seatrial run --locked` fails.
+/// The exact patch of each version of Kubernetes, the digest of each base image
+/// that is named by tag, and what each tool is. A run uses these digests, and
+/// warns of tools that are others; `seatrial run --locked` fails.
 #[derive(Debug, Args)]
 pub(crate) struct UpdateArgs {
-    /// Tools and versions of Kubernetes to update; all when none is named
+    /// Tools, images and versions of Kubernetes to update; all when none is named
     names: Vec<String>,
     /// Write nothing, say what would change, and exit with 1 if anything would
     #[arg(long)]
@@ -23,18 +26,21 @@ pub(crate) struct UpdateArgs {
 impl UpdateArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
         let dir = &paths.project;
-        let Loaded { pipeline, .. } = project::load(dir)?;
+        let Loaded { pipeline, tags, .. } = project::load_with(dir, None)?;
         let path = std::env::var("PATH").unwrap_or_default();
         let tools = Tools::find(&project::tools_of(&pipeline), &path, None, dir)
             .map_err(|error| error.failure())?;
-        let here = lock::here(&pipeline, &tools);
         let before = self.before(lock::read(dir))?;
+        let mut here = lock::here(&pipeline, &tools);
+        // Nobody is asked for what is not to be updated.
+        let is_asked = |tag: &&String| self.names.is_empty() || self.names.contains(tag);
+        here.images = tags.iter().filter(is_asked).map(resolve).collect::<Result<_, _>>()?;
         let after = match self.names.as_slice() {
             [] => here,
             names => before.clone().unwrap_or_default().updated(&here, names).map_err(|name| {
                 let message = format!("neither seatrial.yaml nor {LOCK_NAME} has `{name}`");
                 Failure::config("lock.unknown_name", message)
-                    .hint("names are those of tools and versions of Kubernetes, such as 1.37")
+                    .hint("names are those of tools, base images with their tag, and versions of Kubernetes")
             })?,
         };
         let differences = before.clone().unwrap_or_default().differences(&after);
@@ -71,4 +77,14 @@ impl UpdateArgs {
             read => read,
         }
     }
+}
+
+/// What an image's tag stands for now.
+fn resolve(image: &String) -> Result<(String, Digest), CommandError> {
+    let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
+    let digest = registries()?.resolve(name, tag).map_err(|error| {
+        Failure::environment("lock.unresolved", Failure::chain(&error))
+            .hint(format!("what `{image}` stands for is not known; nothing was written"))
+    })?;
+    Ok((image.clone(), digest))
 }

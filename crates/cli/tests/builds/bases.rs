@@ -17,7 +17,7 @@ use crate::support::Project;
 /// `someone:correct horse`, as it is sent.
 const SECRET: &str = "c29tZW9uZTpjb3JyZWN0IGhvcnNl";
 
-/// A registry on this machine with one image.
+/// A registry on this machine with one image, which has the tag `3.22`.
 #[derive(Default)]
 pub(crate) struct Registry {
     /// How long it takes over the layer.
@@ -54,8 +54,9 @@ impl Registry {
         );
         let name = format!("{address}/base@{}", Digest::of(&manifest));
         let all = [manifest.into_bytes(), config.into_bytes(), layer];
-        let all: BTreeMap<_, _> =
-            all.into_iter().map(|b| (Digest::of(&b).to_string(), b)).collect();
+        let tagged = ("3.22".to_owned(), all[0].clone());
+        let all = all.into_iter().map(|b| (Digest::of(&b).to_string(), b));
+        let all: BTreeMap<_, _> = all.chain([tagged]).collect();
         let (tell, asked) = channel();
         std::thread::spawn(move || {
             for stream in server.incoming() {

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use insta::assert_snapshot;
 
+use crate::bases::Registry;
 use crate::root;
 use crate::support::{Project, Ran};
 
@@ -93,7 +94,7 @@ fn what_is_settled_is_held_against_the_machine() {
     assert_eq!(run(&project, &["run", "s", "--locked"]).code, 0);
     assert_snapshot!(run(&project, &["update", "maker"]).text(), @r"
     error[lock.unknown_name]: neither seatrial.yaml nor seatrial.lock has `maker`
-    hint: names are those of tools and versions of Kubernetes, such as 1.37
+    hint: names are those of tools, base images with their tag, and versions of Kubernetes
     exit code 2
     ");
 }
@@ -130,7 +131,6 @@ fn a_file_that_cannot_be_read_is_told_and_written_anew() {
     let project = project("1");
     project.write("seatrial.lock", "seatrial: 1\n<<<<<<< HEAD\n=======\n>>>>>>> other\n");
     assert_snapshot!(run(&project, &["run", "s"]).text(), @r#"
-    note: included though Git does not track them: seatrial.lock
     config.syntax
 
       × a merge left its conflict markers here
@@ -152,4 +152,33 @@ fn a_file_that_cannot_be_read_is_told_and_written_anew() {
     project.write("seatrial.lock", "seatrial: 2\n");
     assert_eq!(run(&project, &["update"]).code, 2);
     assert_eq!(lock(&project), "seatrial: 2\n");
+}
+
+#[test]
+fn a_tag_stands_for_what_it_stood_for_when_it_was_settled() {
+    root();
+    let registry = Registry::default().start();
+    let (name, digest) = registry.name.split_once('@').expect("it is pinned");
+    let image = format!("{name}:3.22");
+    let yaml = format!(
+        "seatrial: 1\nimages:\n  i: {{ base: '{image}', files: [{{ path: x, to: /x }}] }}\n"
+    );
+    let project = Project::new(&[("seatrial.yaml", &yaml), ("x", "x")]);
+    let unsettled = run(&project, &["build"]);
+    assert_eq!(unsettled.code, 2, "{}", unsettled.text());
+    assert!(unsettled.stderr.contains("is not in seatrial.lock"), "{}", unsettled.stderr);
+    let updated = run(&project, &["update"]);
+    assert_eq!(updated.code, 0, "{}", updated.text());
+    assert!(lock(&project).contains(&format!("\"{image}\": \"{digest}\"")), "{}", lock(&project));
+    let built = run(&project, &["build"]);
+    assert_eq!(built.code, 0, "{}", built.text());
+    assert_eq!(run(&project, &["update", "--check"]).code, 0);
+
+    // A tag that is not there changes nothing.
+    let before = lock(&project);
+    project.write("seatrial.yaml", yaml.replace("3.22", "3.99"));
+    let unknown = run(&project, &["update"]);
+    assert_eq!(unknown.code, 3, "{}", unknown.text());
+    assert!(unknown.stderr.contains("lock.unresolved"), "{}", unknown.stderr);
+    assert_eq!(lock(&project), before);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use seatrial_core::digest::Digest;
 use seatrial_core::name::Name;
 use seatrial_core::pipeline::{Base, FileSource, Image, ImageConfig, ImageFile};
 
@@ -10,7 +11,15 @@ use crate::diagnostic::{Code, Diagnostic, quote};
 use crate::dockerfile::Named;
 use crate::file::{self, BaseValue, ConfigFile, FilesFile};
 use crate::read::{Entry, Given, List, Spanned};
+use crate::source::Span;
 use crate::value::{Relative, Repository};
+
+/// That a base is named by a tag that nothing says the digest of.
+pub(crate) fn not_locked(written: &str) -> Diagnostic {
+    let message = format!("the base {} is not in seatrial.lock", quote(written));
+    let hint = "`seatrial update` asks its registry for the digest and writes it there";
+    Diagnostic::new(Code::NotPinned, message).hint(hint)
+}
 
 impl Checker<'_, '_> {
     pub(super) fn images(
@@ -58,17 +67,33 @@ impl Checker<'_, '_> {
 
     fn image(&mut self, image: file::ImageFile, replaced: &mut BTreeMap<String, String>) -> Image {
         let file::ImageFile { replaces, base, files, config, .. } = image;
-        let base = match base.value() {
-            None | Some(BaseValue::Scratch) => Base::Scratch,
-            Some(BaseValue::Registry { name, digest }) => Base::Registry { name, digest },
-            Some(BaseValue::Layout(path)) => Base::Layout(path.0),
-            Some(BaseValue::Image(name)) => Base::Image(self.refer(Kind::Image, name)),
+        let base = match base.spanned().map(|base| (base.value, base.span)) {
+            None | Some((BaseValue::Scratch, _)) => Base::Scratch,
+            Some((BaseValue::Registry { name, digest }, _)) => Base::Registry { name, digest },
+            Some((BaseValue::Tag { name, tag, digest }, span)) => {
+                self.settled(span, name, &tag, digest)
+            }
+            Some((BaseValue::Layout(path), _)) => Base::Layout(path.0),
+            Some((BaseValue::Image(name), _)) => Base::Image(self.refer(Kind::Image, name)),
         };
         Image {
             replaces: self.replaces(items(replaces), replaced),
             base,
             files: items(files).into_iter().map(|file| self.image_file(file.value)).collect(),
             config: config.value().map_or_else(ImageConfig::default, image_config),
+        }
+    }
+
+    /// A base that is named by tag, as the lock file has it.
+    fn settled(&mut self, span: Span, name: String, tag: &str, digest: Option<Digest>) -> Base {
+        let written = format!("{name}:{tag}");
+        self.tags.insert(written.clone());
+        match digest {
+            Some(digest) => Base::Registry { name, digest },
+            None => {
+                self.report(span, not_locked(&written));
+                Base::Scratch
+            }
         }
     }
 

@@ -219,7 +219,7 @@ fn file(build: Option<Name>, path: String, patterns: Vec<String>) -> ImageFile {
 
 /// A path of what is copied, from its root.
 fn relative(path: &str, span: Span) -> Result<String, Wrong> {
-    let known = Known { kubernetes: &[], tools: &[] };
+    let known = Known { kubernetes: &[], tools: &[], images: None };
     let path = match path.trim_start_matches('/') {
         "" => ".",
         path => path,

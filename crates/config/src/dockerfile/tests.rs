@@ -16,15 +16,19 @@ fn named(builds: &[&str]) -> Named {
 
 fn read_with(text: &str, builds: &[&str]) -> (Option<Content>, String) {
     let mut problems = Problems::new(Source::new("Dockerfile", text));
-    let content = read(text, &named(builds), &["*.md".to_owned()], &mut problems);
+    let images =
+        BTreeMap::from([("registry.example/settled:1".to_owned(), DIGEST.parse().unwrap())]);
+    let known = Known { kubernetes: &[], tools: &[], images: Some(&images) };
+    let content = read(text, &named(builds), &known, &["*.md".to_owned()], &mut problems);
     (content, render(&problems.finish(), Style::Narrow))
 }
 
 /// What it comes to, a line for each file, and what is said of it.
 fn shown(text: &str, builds: &[&str]) -> String {
     let (content, said) = read_with(text, builds);
-    let Some(Content { base, files, config }) = content else { return said };
+    let Some(Content { base, files, config, tags }) = content else { return said };
     let mut lines = vec![format!("{base:?}").replace(&DIGEST[7..], "0")];
+    lines.extend(tags.into_iter().map(|tag| format!("by tag: {tag}")));
     for file in files {
         let ImageFile { from, patterns, to, mode, owner } = file;
         let build = from.build.map(|build| format!("{build}:")).unwrap_or_default();
@@ -37,6 +41,20 @@ fn shown(text: &str, builds: &[&str]) -> String {
     }
     lines.push(said);
     lines.join("\n")
+}
+
+#[test]
+fn a_tag_stands_for_the_digest_in_the_lock_file() {
+    insta::assert_snapshot!(shown("FROM registry.example/settled:1 AS web\nFROM web\n", &[]), @r#"
+    Registry { name: "registry.example/settled", digest: sha256:0 }
+    by tag: registry.example/settled:1
+    "#);
+    insta::assert_snapshot!(shown("FROM registry.example/other:1\n", &[]), @r#"
+    Dockerfile:1:6: error[image.not_pinned]: the base `registry.example/other:1` is not in seatrial.lock
+      hint: `seatrial update` asks its registry for the digest and writes it there
+    "#);
+    // What no image comes from is of no interest.
+    insta::assert_snapshot!(shown("FROM registry.example/other:1 AS x\nFROM scratch\n", &[]), @"Scratch");
 }
 
 #[test]

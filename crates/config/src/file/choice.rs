@@ -63,7 +63,16 @@ impl Read for ParamDefault {
 /// What an image starts from.
 pub(crate) enum BaseValue {
     Scratch,
-    Registry { name: String, digest: Digest },
+    Registry {
+        name: String,
+        digest: Digest,
+    },
+    /// By tag: what the lock file has for it, if it has it.
+    Tag {
+        name: String,
+        tag: String,
+        digest: Option<Digest>,
+    },
     Layout(Relative),
     Image(Spanned<Name>),
 }
@@ -78,19 +87,31 @@ struct Base(BaseValue);
 
 impl FromText for Base {
     const WHAT: &'static str =
-        "`scratch`, `name@sha256:...`, `{ image: NAME }` or `{ layout: DIR }`";
+        "`scratch`, `name:tag`, `name@sha256:...`, `{ image: NAME }` or `{ layout: DIR }`";
 
-    fn from_text(text: &str, _: &Known<'_>) -> Result<Self, Diagnostic> {
+    fn from_text(text: &str, known: &Known<'_>) -> Result<Self, Diagnostic> {
         let not_pinned = |why: String| {
             Diagnostic::new(Code::NotPinned, why)
-                .hint("a base is `name@sha256:...`, so that it is the same tomorrow")
+                .hint("a base is `name:tag` or `name@sha256:...`, so that it is the same tomorrow")
         };
         if text == "scratch" {
             return Ok(Self(BaseValue::Scratch));
         }
         let Some((name, digest)) = text.split_once('@') else {
-            let unpinned = not_pinned(format!("the base {} has no digest", quote(text)));
-            return Err(unpinned.hint("another image of this file is `{ image: NAME }`"));
+            return match text.rsplit_once(':') {
+                Some((name, tag)) if is_repository(name) && is_tag(tag) => {
+                    // Nothing is made of what is not settled.
+                    let zero = || Digest::of("");
+                    let digest =
+                        known.images.map_or_else(|| Some(zero()), |of| of.get(text).copied());
+                    let (name, tag) = (name.to_owned(), tag.to_owned());
+                    Ok(Self(BaseValue::Tag { name, tag, digest }))
+                }
+                _ => {
+                    let message = format!("the base {} has neither tag nor digest", quote(text));
+                    Err(not_pinned(message).hint("another image of this file is `{ image: NAME }`"))
+                }
+            };
         };
         let digest = digest.parse().map_err(|error| {
             not_pinned(format!("the base {} is not pinned: {error}", quote(text)))
@@ -110,8 +131,18 @@ impl FromText for Base {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^(scratch|[^@]+@sha256:[0-9a-f]{64})$" })
+        json!({ "type": "string", "pattern": "^(scratch|[^@]+@sha256:[0-9a-f]{64}|[^@]+:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$" })
     }
+}
+
+/// Whether this is a tag (OCI distribution specification v1.1, pulling
+/// manifests).
+fn is_tag(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    text.len() <= 128
+        && text.chars().all(plain)
+        && !text.starts_with(['.', '-'])
+        && !text.is_empty()
 }
 
 impl Read for BaseValue {

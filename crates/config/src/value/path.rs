@@ -84,7 +84,7 @@ fn bad(text: &str, why: &str) -> Diagnostic {
 mod tests {
     use super::*;
 
-    const KNOWN: Known<'_> = Known { kubernetes: &[], tools: &[] };
+    const KNOWN: Known<'_> = Known { kubernetes: &[], tools: &[], images: None };
 
     #[test]
     fn paths_have_one_spelling() {

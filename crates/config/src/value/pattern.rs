@@ -97,7 +97,7 @@ fn bad(text: &str, why: &str) -> Diagnostic {
 mod tests {
     use super::*;
 
-    const KNOWN: Known<'_> = Known { kubernetes: &[], tools: &[] };
+    const KNOWN: Known<'_> = Known { kubernetes: &[], tools: &[], images: None };
 
     #[test]
     fn globs_stay_inside() {

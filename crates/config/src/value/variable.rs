@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn variables_that_run_code_cannot_be_set() {
-        let known = Known { kubernetes: &[], tools: &[] };
+        let known = Known { kubernetes: &[], tools: &[], images: None };
         for good in ["CGO_ENABLED", "_X", "A1", "GOPROXY", "ENVIRONMENT", "MY_PATH", "OUTPUT"] {
             assert!(Variable::from_text(good, &known).is_ok(), "{good}");
         }
