@@ -41,7 +41,7 @@ const LIB_CHANGED: &str = "pub fn greet() -> &'static str { \"hullo\" }\n\
                            #[test] fn greets() { assert_eq!(greet(), \"hello\"); }\n";
 const MAIN: &str = "fn main() { println!(\"{}\", greeter::greet()) }\n#[test] fn runs() {}\n";
 const API: &str = "#[test] fn is_polite() { assert!(greeter::greet().len() > 3); }\n\
-                   #[test] #[ignore] fn is_slow() {}\n";
+                   #[test] #[cfg_attr(test, ignore)] fn is_slow() {}\n";
 
 #[test]
 fn rust_project() {

@@ -73,14 +73,14 @@ fn how_tests_end() {
     insta::assert_snapshot!(said.join("\n"), @r"
     passes passed
     module::passes passed
-    fails failed panicked at fixture.rs:12:5: assertion `left == right` failed: arithmetic
+    fails failed panicked at fixture.rs:13:5: assertion `left == right` failed: arithmetic
     ignored skipped
     panics_as_it_should passed
     does_not_panic failed exit code 101
     returns_an_error failed exit code 101
     aborts failed signal 6
     exits_with_zero failed its program ended normally without saying how it ended
-    prints_a_result failed panicked at fixture.rs:57:5: failed all the same
+    prints_a_result failed panicked at fixture.rs:58:5: failed all the same
     ");
 }
 
