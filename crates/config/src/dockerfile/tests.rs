@@ -201,8 +201,8 @@ HEALTHCHECK CMD true
     insta::assert_snapshot!(shown("COPY a /a\n", &[]), @r"Dockerfile:1:1: error[config.bad_value]: a Dockerfile begins with `FROM`");
     insta::assert_snapshot!(shown("# nothing\n", &[]), @r"Dockerfile:1:1: error[config.missing_field]: there is no `FROM`");
     insta::assert_snapshot!(shown("FROM alpine:3.22\n", &[]), @r"
-    Dockerfile:1:6: error[image.not_pinned]: the base `alpine:3.22` has no digest
-      hint: a base is `name@sha256:...`, so that it is the same tomorrow
+    Dockerfile:1:6: error[image.not_pinned]: the base `alpine:3.22` is not in seatrial.lock
+      hint: `seatrial update` asks its registry for the digest and writes it there
     ");
     // A stage that needs itself or a later one is none that there is.
     insta::assert_snapshot!(shown("FROM scratch AS a\nCOPY --from=a x /x\nCOPY --from=b x /x\n", &[]), @r"
