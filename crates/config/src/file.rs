@@ -244,7 +244,7 @@ section! {
         test_timeout: Duration, default "`10m`";
         /// How often a failed test is tried again, at most 10 times.
         retries: Number<0, 10>, default "`0`";
-        /// Other settings for some tests (not available yet).
+        /// Other settings for some tests; the first that matches and sets a field wins.
         overrides: List<OverrideFile>, optional;
         /// What a failing test leaves in `$ARTIFACTS` that is kept.
         collect: List<Collect>, default "nothing";
@@ -254,7 +254,7 @@ section! {
 section! {
     /// Other settings for some tests of a suite.
     OverrideFile {
-        /// Which tests.
+        /// Which tests, such as `test(~Failover) and not program(=load.test)`.
         filter: String, required;
         /// How they share an environment.
         isolation: Isolation, optional;
@@ -317,5 +317,6 @@ pub(crate) fn chapters() -> Vec<Chapter> {
         chapter::<InstallFile>("environments.NAME.install"),
         chapter::<ReadyFile>("environments.NAME.ready"),
         chapter::<SuiteFile>("suites.NAME"),
+        chapter::<OverrideFile>("suites.NAME.overrides"),
     ]
 }

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use regex::RegexBuilder;
 use seatrial_core::failure::Failure;
-use seatrial_core::pipeline::Adapter;
+use seatrial_core::filter::Filter;
+use seatrial_core::name::Name;
+use seatrial_core::pipeline::{Adapter, Suite};
 
 use crate::list::Listing;
 
@@ -76,6 +78,28 @@ pub fn select(
     Ok(selected)
 }
 
+/// What is said of overrides that are for none of the listed tests, as when a
+/// test was renamed.
+#[must_use]
+pub fn overrides_without_tests(name: &Name, suite: &Suite, listings: &[Listing]) -> Vec<Failure> {
+    let meant = |filter: &Filter| {
+        listings.iter().any(|listing| {
+            listing.tests.iter().any(|test| filter.matches(&listing.program.name, test))
+        })
+    };
+    let filters = suite.overrides.iter().map(|other| &other.filter);
+    let without = filters.filter(|filter| !meant(filter));
+    let warning = |filter: &Filter| {
+        let message = format!(
+            "the override for `{}` of suite `{name}` is for none of its tests",
+            filter.as_str()
+        );
+        Failure::config("suite.override_without_tests", message)
+            .hint("a filter names tests as they are listed, without their parts: `test(=TestA)`")
+    };
+    without.map(warning).collect()
+}
+
 struct Pattern<'a> {
     text: &'a str,
     regex: regex::Regex,
@@ -124,6 +148,8 @@ fn ambiguous(suite: &str, what: &str, name: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use seatrial_core::pipeline::Override;
+
     use super::*;
 
     fn listing(program: &str, tests: &[&str]) -> Listing {
@@ -153,6 +179,28 @@ mod tests {
             ["a.test:TestB", "b.test:TestC"]
         );
         assert_eq!(names(&select("e2e", all(), &patterns(&["TestA"])).unwrap()), ["a.test:TestA"]);
+    }
+
+    #[test]
+    fn an_override_for_nothing_is_told() {
+        let other = |filter: &str| Override {
+            filter: filter.parse().expect("a filter"),
+            isolation: None,
+            test_timeout: None,
+            retries: Some(1),
+        };
+        let overrides = ["test(=TestA)", "test(=TestA) and program(b)"].map(other).to_vec();
+        let suite = Suite { overrides, ..crate::run::tests::suite(Adapter::Go) };
+        let name = "e2e".parse().expect("a name");
+        let listings = [listing("a.test", &["TestA"])];
+        let said = overrides_without_tests(&name, &suite, &listings);
+        let said: Vec<_> = said.into_iter().map(|warning| warning.message).collect();
+        assert_eq!(
+            said,
+            [
+                "the override for `test(=TestA) and program(b)` of suite `e2e` is for none of its tests"
+            ]
+        );
     }
 
     #[test]

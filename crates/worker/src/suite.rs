@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
-use seatrial_core::pipeline::{Adapter, Isolation};
+use seatrial_core::pipeline::Adapter;
 use seatrial_core::stage::SuiteStage;
 use seatrial_core::tail::Tail;
 use seatrial_protocol::event::Usage;
@@ -112,6 +112,9 @@ impl<'a> Suite<'a> {
         }
         let listed = listings.iter().map(|listing| listing.tests.len()).sum::<usize>();
         let suite = &self.stage.suite;
+        for warning in select::overrides_without_tests(&self.stage.name, suite, &listings) {
+            self.attempt.event_blocking(AttemptEvent::Warning(warning));
+        }
         let selected = select::select(self.stage.name.as_str(), listings, &suite.select)?;
         let tests = selected.iter().flat_map(|listing| {
             listing.tests.iter().map(|test| (listing.program.name.clone(), test.clone()))
@@ -204,7 +207,7 @@ impl<'a> Suite<'a> {
         let mut failure = None;
         while let Some(listing) = left.pop() {
             let (reports, on_host) = self.reports()?;
-            let options = invocations::Options { parallel: self.parallel(), reports };
+            let options = invocations::Options { parallel: self.machine.cores(), reports };
             for invocation in invocations::run(&self.stage.suite, &listing, &options) {
                 let mut ending = self.run_invocation(&invocation, &on_host)?;
                 let some_ended = invocation.tests.len() > ending.not_run.len();
@@ -292,13 +295,6 @@ impl<'a> Suite<'a> {
         }
         let broken = self.target.as_ref().is_some_and(|target| target.broken.is_cancelled());
         broken.then_some(TestOutcome::Broken)
-    }
-
-    fn parallel(&self) -> u32 {
-        match self.stage.suite.isolation {
-            Isolation::Shared => self.machine.cores(),
-            Isolation::Serial | Isolation::Fresh => 1,
-        }
     }
 
     /// A new empty directory that tests may write to: inside, and on the host.

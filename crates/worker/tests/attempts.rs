@@ -146,6 +146,7 @@ fn suite(script: &str) -> Suite {
         isolation: Isolation::Shared,
         test_timeout: Duration::from_secs(30),
         retries: 0,
+        overrides: Vec::new(),
         collect: Vec::new(),
     }
 }

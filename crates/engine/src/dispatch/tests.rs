@@ -54,6 +54,7 @@ fn plan() -> Plan {
         isolation: Isolation::Shared,
         test_timeout: Duration::from_secs(60),
         retries: 0,
+        overrides: Vec::new(),
         collect: Vec::new(),
     };
     let suite = SuiteStage { name: name("e2e"), tree: Input::Node(1), suite };
