@@ -16,6 +16,8 @@ mod full;
 mod keys;
 #[path = "support/processes.rs"]
 mod processes;
+#[path = "builds/retries.rs"]
+mod retries;
 #[path = "builds/storage.rs"]
 mod storage;
 mod support;

@@ -13,7 +13,9 @@ use crate::pipeline::{Base, Build, Command, FileSource, Image, InstallAction, Pi
 use crate::stage::{Boot, BootCluster, Install, SessionImage, Stage, Step, StepAction, SuiteStage};
 use crate::step;
 
-mod elsewhere;
+pub use self::growth::Growth;
+
+mod growth;
 
 /// A graph of work. Nodes stand behind all that they need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,7 +37,8 @@ pub struct Node {
     pub when: When,
     /// What it does.
     pub work: Work,
-    /// The place of the node that this one is another try of, elsewhere.
+    /// The place of the node that this one is a copy of, as another try or in
+    /// another environment.
     pub again: Option<u32>,
 }
 
@@ -162,6 +165,15 @@ impl Node {
         match &self.work {
             Work::Stage { stage: Stage::Suite(suite), .. } => Some(&suite.name),
             _ => None,
+        }
+    }
+
+    /// Whether it runs only some of the tests that its suite selects.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        match &self.work {
+            Work::Stage { stage: Stage::Suite(suite), .. } => suite.only.is_some(),
+            _ => false,
         }
     }
 
@@ -371,7 +383,7 @@ impl Planner<'_> {
             None => Input::Tree((self.facts.trees)(&Sources(Vec::new()))?),
         };
         let (name, suite) = (name.clone(), suite.clone());
-        Ok(Stage::Suite(Box::new(SuiteStage { name, tree, suite })))
+        Ok(Stage::Suite(Box::new(SuiteStage { name, tree, suite, only: None, tried: 0 })))
     }
 
     fn build(&mut self, name: &Name, step: step::Step) -> Result<u32, Failure> {

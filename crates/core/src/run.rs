@@ -2,8 +2,9 @@
 //! next. The dispatcher in `seatrial-engine` carries it out.
 //!
 //! A component's death says nothing about the product: the session in which it
-//! happened is void, and tried once elsewhere (`docs/design/002`). The nodes of
-//! that other try are the only ones that a plan gets while it is run.
+//! happened is void, and tried once elsewhere (`docs/design/002`). Tests that
+//! failed are tried again as often as their suite says (`docs/design/003`). The
+//! nodes of such tries are the only ones that a plan gets while it is run.
 //!
 //! ```text
 //!            Started             Finished
@@ -16,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, Epoch};
-use crate::plan::{Node, Plan, place_of};
+use crate::plan::{Growth, Node, Plan, Work, place_of};
+use crate::stage::Stage;
 use crate::verdict::Verdict;
 
 pub use self::decide::{Capacity, Decision, priorities};
@@ -81,10 +83,14 @@ pub enum Change {
         /// The node that is the reason; `None`: the run was cancelled.
         because: Option<u32>,
     },
-    /// A session is void: the plan got the nodes that try it elsewhere.
-    Grown {
-        /// The place of the node that began it.
-        boot: u32,
+    /// The plan got nodes.
+    Grown(Growth),
+    /// A suite said which tests it will run.
+    Listed {
+        /// The suite's node.
+        node: u32,
+        /// Program and name of each; parts of tests are not among them.
+        tests: Vec<(String, String)>,
     },
     /// A test of a suite ended with this verdict.
     Test {
@@ -136,11 +142,17 @@ pub struct RunState {
     tests: BTreeMap<(u32, String, String), Verdict>,
     /// Nodes in which some try of a test did not do well.
     unwell: BTreeSet<u32>,
+    /// What suites said that they will run, in their order.
+    listed: BTreeMap<u32, Vec<(String, String)>>,
+    /// Tests that failed, by the node that tried them.
+    failed: BTreeMap<u32, BTreeSet<(String, String)>>,
     cancelled: bool,
-    /// Boots of sessions in which a component died, to be tried elsewhere.
-    lost: BTreeSet<u32>,
-    /// Nodes that another one is another try of: they decide nothing.
+    /// By what the plan is to grow.
+    wanted: BTreeSet<Growth>,
+    /// Nodes of sessions in which a component died: they decide nothing.
     void: BTreeSet<u32>,
+    /// Boots that try a void session again.
+    second: BTreeSet<u32>,
     /// For each node, those that need it.
     needed_by: Vec<Vec<u32>>,
     /// For each node, how many of those that it needs have not ended.
@@ -169,11 +181,32 @@ impl RunState {
         &self.plan
     }
 
-    /// The nodes that the plan gets when the session that `boot` began is tried
-    /// elsewhere now.
+    /// The nodes that the plan gets when it grows so now.
     #[must_use]
-    pub fn elsewhere(&self, boot: u32) -> Vec<Node> {
-        self.plan.elsewhere(boot, |place| self.is_done(place))
+    pub fn growth(&self, growth: Growth) -> Vec<Node> {
+        match growth {
+            Growth::Void { boot } => self.plan.elsewhere(boot, |place| self.is_done(place)),
+            Growth::Retry { suite } => self.plan.again(suite, &self.retries(suite)),
+        }
+    }
+
+    /// The tests that failed in the suite at a place and may be tried again.
+    #[must_use]
+    pub fn retries(&self, place: u32) -> Vec<(String, String)> {
+        let Some(Node { work: Work::Stage { stage: Stage::Suite(stage), .. }, .. }) =
+            self.plan.node(place)
+        else {
+            return Vec::new();
+        };
+        let (Some(failed), Some(listed)) = (self.failed.get(&place), self.listed.get(&place))
+        else {
+            return Vec::new();
+        };
+        // Parts of tests are none that could be run alone.
+        let may = |(program, test): &&(String, String)| {
+            stage.suite.settings(program, test).retries > stage.tried
+        };
+        listed.iter().filter(|test| failed.contains(*test)).filter(may).cloned().collect()
     }
 
     /// Puts nodes behind all others.
@@ -206,21 +239,23 @@ impl RunState {
             Change::CancelRequested => {
                 self.cancelled = true;
                 // Nothing is tried again.
-                self.lost.clear();
+                self.wanted.clear();
                 let waiting =
                     (0..).zip(&self.nodes).filter(|(_, state)| **state == NodeState::Waiting);
                 self.open.extend(waiting.map(|(place, _)| place));
             }
-            Change::Grown { boot } => {
-                if !self.lost.remove(&boot) {
-                    return Err(IllegalChange::WrongState {
-                        node: boot,
-                        change: "tried elsewhere",
-                    });
+            Change::Grown(growth) => {
+                if !self.wanted.remove(&growth) {
+                    let (Growth::Void { boot: node } | Growth::Retry { suite: node }) = growth;
+                    return Err(IllegalChange::WrongState { node, change: "tried again" });
                 }
-                let nodes = self.elsewhere(boot);
-                self.void.extend(nodes.iter().filter_map(|node| node.again));
-                self.add(nodes);
+                self.grow(growth);
+            }
+            Change::Listed { node, tests } => {
+                if !matches!(self.slot(node)?, NodeState::Running { .. }) {
+                    return Err(IllegalChange::WrongState { node, change: "listed" });
+                }
+                self.listed.entry(node).or_insert(tests);
             }
             Change::Started { node, attempt, epoch } => {
                 let slot = self.slot(node)?;
@@ -258,9 +293,12 @@ impl RunState {
                 if verdict > Verdict::Flaky {
                     self.unwell.insert(node);
                 }
-                let first = self.plan.node(node).and_then(|node| node.again).unwrap_or(node);
+                if verdict == Verdict::Failed {
+                    let failed = self.failed.entry(node).or_default();
+                    failed.insert((program.clone(), test.clone()));
+                }
                 self.tests
-                    .entry((first, program, test))
+                    .entry((self.plan.first(node), program, test))
                     .and_modify(|before| *before = before.retried(verdict))
                     .or_insert(verdict);
             }
@@ -268,9 +306,35 @@ impl RunState {
         Ok(())
     }
 
+    fn grow(&mut self, growth: Growth) {
+        let nodes = self.growth(growth);
+        match growth {
+            Growth::Void { .. } => {
+                self.second.insert(place_of(self.plan.nodes.len()));
+                self.void.extend(nodes.iter().filter_map(|node| node.again));
+            }
+            // What parts of a test say, the test says itself; another try may
+            // have other parts.
+            Growth::Retry { suite } => {
+                let first = self.plan.first(suite);
+                let again: BTreeSet<_> = self.retries(suite).into_iter().collect();
+                let listed: BTreeSet<_> = self.listed.get(&suite).into_iter().flatten().collect();
+                self.tests.retain(|(node, program, name), _| {
+                    let is = |name: &str| (program.clone(), name.to_owned());
+                    let is_part = || {
+                        let mut wholes = name.match_indices('/').map(|(end, _)| is(&name[..end]));
+                        wholes.any(|whole| again.contains(&whole)) && !listed.contains(&is(name))
+                    };
+                    *node != first || !is_part()
+                });
+            }
+        }
+        self.add(nodes);
+    }
+
     fn end(&mut self, place: u32, ending: Ending) {
         let well = matches!(ending, Ending::Done(_));
-        self.lost.extend(self.loses(place, &ending));
+        self.wanted.extend(self.wants(place, &ending));
         self.nodes[place as usize] = NodeState::Ended(ending);
         self.left -= 1;
         for next in &self.needed_by[place as usize] {
@@ -283,13 +347,23 @@ impl RunState {
         }
     }
 
-    /// The session that is to be tried elsewhere since this node ended so.
-    fn loses(&self, place: u32, ending: &Ending) -> Option<u32> {
-        let Ending::Failed(failure) = ending else { return None };
-        let boot = self.plan.session(place)?;
-        let again = self.plan.node(boot)?.again.is_some() || self.void.contains(&boot);
-        let died = failure.code == Failure::COMPONENT_DIED && self.decides(place);
-        (died && !again && !self.cancelled).then_some(boot)
+    /// By what the plan is to grow since this node ended so.
+    fn wants(&self, place: u32, ending: &Ending) -> Option<Growth> {
+        if self.cancelled {
+            return None;
+        }
+        match ending {
+            // Of a suite that failed otherwise it is not known what it says.
+            Ending::Done(_) => {
+                (!self.retries(place).is_empty()).then_some(Growth::Retry { suite: place })
+            }
+            Ending::Failed(failure) if failure.code == Failure::COMPONENT_DIED => {
+                let boot = self.plan.session(place)?;
+                let tried = self.second.contains(&boot) || self.void.contains(&boot);
+                (!tried && self.decides(place)).then_some(Growth::Void { boot })
+            }
+            _ => None,
+        }
     }
 
     /// Whether the verdict waits for a node.
@@ -301,7 +375,7 @@ impl RunState {
     /// nothing, but tests that it had are put together with their other try.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
-        if !self.lost.is_empty() || self.running.iter().any(|place| self.decides(*place)) {
+        if !self.wanted.is_empty() || self.running.iter().any(|place| self.decides(*place)) {
             return None;
         }
         let mut verdicts = Vec::new();

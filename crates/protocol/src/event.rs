@@ -59,6 +59,17 @@ pub enum RunEventKind {
         /// What the plan got, at the places that follow those it had.
         nodes: Vec<PlannedNode>,
     },
+    /// Some tests of a suite are tried again: the plan got nodes that run them.
+    SuiteGrown {
+        /// The place of the suite's node.
+        node: u32,
+        /// Why.
+        why: SuiteGrowth,
+        /// Program and name of the tests.
+        tests: Vec<(String, String)>,
+        /// What the plan got, at the places that follow those it had.
+        nodes: Vec<PlannedNode>,
+    },
     /// A node began on a worker.
     NodeStarted {
         /// The node's place in the plan.
@@ -235,9 +246,20 @@ pub struct PlannedNode {
     pub expected_s: Option<f64>,
     /// Fastest recorded seconds.
     pub fastest_s: Option<f64>,
-    /// The place of the node that this one is another try of, elsewhere.
+    /// The place of the node that this one is a copy of, as another try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<u32>,
+}
+
+/// Why the plan got nodes for tests of a suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SuiteGrowth {
+    /// They failed, and may be tried again.
+    Retry,
+    /// A reason of a newer version.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How a node ended.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use seatrial_core::verdict::Verdict;
-use seatrial_protocol::event::{RunEvent, RunEventKind};
+use seatrial_protocol::event::{RunEvent, RunEventKind, SuiteGrowth};
 use seatrial_protocol::test::TestOutcome;
 
 use crate::colour::Colour;
@@ -62,6 +62,16 @@ impl Lines {
                 writeln!(out, "plan  {}", text::count(nodes.len(), "node"))
             }
             RunEventKind::PlanGrown { boot, nodes } => self.grown(*boot, nodes.len(), out),
+            RunEventKind::SuiteGrown { node, why, tests, nodes } => {
+                let name = self.summary.node_name(*node);
+                let (tests, nodes) = (tests.len(), text::count(nodes.len(), "node"));
+                let what = match why {
+                    SuiteGrowth::Retry => "tried again",
+                    SuiteGrowth::Unknown => "run otherwise",
+                };
+                let are = if tests == 1 { "is" } else { "are" };
+                writeln!(out, "plan  {name}: {} {are} {what}, {nodes}", text::count(tests, "test"))
+            }
             RunEventKind::NodeFinished { node, .. } | RunEventKind::NodeSkipped { node, .. } => {
                 self.node(*node, over, out)
             }

@@ -78,6 +78,34 @@ pub fn select(
     Ok(selected)
 }
 
+/// The listings with only these tests, by program and name, of those that are
+/// still listed: what is tried again, or alone.
+///
+/// # Errors
+/// `suite.tests_gone`: none of them is listed any more.
+pub fn only(
+    suite: &str,
+    mut listings: Vec<Listing>,
+    tests: &[(String, String)],
+) -> Result<Vec<Listing>, Failure> {
+    let wanted: HashSet<(&str, &str)> =
+        tests.iter().map(|(program, test)| (program.as_str(), test.as_str())).collect();
+    for listing in &mut listings {
+        let program = &listing.program.name;
+        listing.tests.retain(|test| wanted.contains(&(program.as_str(), test.as_str())));
+    }
+    listings.retain(|listing| !listing.tests.is_empty());
+    if listings.is_empty() {
+        let message = format!(
+            "suite `{suite}` no longer lists the tests that are to be run on their own: {}",
+            tests.iter().map(|(_, test)| test.as_str()).take(10).collect::<Vec<_>>().join(", ")
+        );
+        return Err(Failure::product("suite.tests_gone", message)
+            .hint("a program should list the same tests each time that it is asked"));
+    }
+    Ok(listings)
+}
+
 /// What is said of overrides that are for none of the listed tests, as when a
 /// test was renamed.
 #[must_use]
@@ -179,6 +207,19 @@ mod tests {
             ["a.test:TestB", "b.test:TestC"]
         );
         assert_eq!(names(&select("e2e", all(), &patterns(&["TestA"])).unwrap()), ["a.test:TestA"]);
+    }
+
+    #[test]
+    fn what_is_run_alone_is_still_listed() {
+        let all = || vec![listing("a.test", &["TestA", "TestB"]), listing("b.test", &["TestA"])];
+        let tests = |tests: &[(&str, &str)]| -> Vec<(String, String)> {
+            tests.iter().map(|(p, t)| ((*p).to_owned(), (*t).to_owned())).collect()
+        };
+        let some = only("e2e", all(), &tests(&[("a.test", "TestA"), ("a.test", "TestGone")]));
+        assert_eq!(names(&some.expect("one is listed")), ["a.test:TestA"]);
+        let gone =
+            only("e2e", all(), &tests(&[("b.test", "TestB")])).expect_err("it is not listed");
+        assert_eq!(gone.code, "suite.tests_gone");
     }
 
     #[test]

@@ -108,14 +108,21 @@ impl<'a> Suite<'a> {
         self.attempt.progress("listing tests", None);
         let mut listings = Vec::new();
         for program in self.programs()? {
-            listings.push(self.list(program)?);
+            if self.is_asked_for(&program) {
+                listings.push(self.list(program)?);
+            }
         }
         let listed = listings.iter().map(|listing| listing.tests.len()).sum::<usize>();
         let suite = &self.stage.suite;
-        for warning in select::overrides_without_tests(&self.stage.name, suite, &listings) {
-            self.attempt.event_blocking(AttemptEvent::Warning(warning));
-        }
-        let selected = select::select(self.stage.name.as_str(), listings, &suite.select)?;
+        let selected = match &self.stage.only {
+            Some(only) => select::only(self.stage.name.as_str(), listings, only)?,
+            None => {
+                for warning in select::overrides_without_tests(&self.stage.name, suite, &listings) {
+                    self.attempt.event_blocking(AttemptEvent::Warning(warning));
+                }
+                select::select(self.stage.name.as_str(), listings, &suite.select)?
+            }
+        };
         let tests = selected.iter().flat_map(|listing| {
             listing.tests.iter().map(|test| (listing.program.name.clone(), test.clone()))
         });
@@ -134,6 +141,12 @@ impl<'a> Suite<'a> {
             failure = failure.or(self.run_listing(listing)?);
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Whether tests of a program are to be run.
+    fn is_asked_for(&self, program: &Program) -> bool {
+        let only = self.stage.only.as_ref();
+        only.is_none_or(|only| only.iter().any(|(of, _)| *of == program.name))
     }
 
     /// Keeps what tests left below `$ARTIFACTS`. That it cannot be kept changes

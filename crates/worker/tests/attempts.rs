@@ -79,7 +79,7 @@ impl Case {
 
     fn offer_suite(&self, tree: Digest, suite: Suite) {
         let name = "smoke".parse().expect("a name");
-        let stage = Stage::Suite(Box::new(SuiteStage { name, tree, suite }));
+        let stage = Stage::Suite(Box::new(SuiteStage { name, tree, suite, only: None, tried: 0 }));
         self.offer(Order::Stage { session: None, stage: Box::new(stage), keep: false });
     }
 

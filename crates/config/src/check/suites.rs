@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostic, listed};
 use crate::file::{OverrideFile, SuiteFile};
 use crate::read::{Given, List, Spanned};
 use crate::source::Span;
-use crate::value::{AdapterWord, Number};
+use crate::value::AdapterWord;
 
 impl Checker<'_, '_> {
     pub(super) fn suite(&mut self, suite: SuiteFile) -> Suite {
@@ -38,11 +38,11 @@ impl Checker<'_, '_> {
             (_, files) => globs(files),
         };
         self.fresh(&isolation);
-        self.retries(&retries);
         if adapter.is_some_and(|adapter| !adapter.selects()) {
-            let why =
-                "a `junit` command runs all of its tests; `go`, `ginkgo` and `exec` can run some";
-            self.unwanted("overrides", &overrides, why);
+            self.unwanted("overrides", &overrides, WHOLE);
+            if retries.get().is_some_and(|retries| retries.value.0 > 0) {
+                self.unwanted("retries", &retries, WHOLE);
+            }
         }
         let overrides = self.overrides(overrides);
         let environments = items(environments).into_iter();
@@ -96,7 +96,6 @@ impl Checker<'_, '_> {
             self.report(span, nothing.hint(fields));
         }
         self.fresh(&isolation);
-        self.retries(&retries);
         let Spanned { value: text, span } = filter.spanned()?;
         let filter = text.parse::<Filter>().map_err(|error| self.bad_filter(span, &text, &error));
         Some(Override {
@@ -124,14 +123,6 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn retries(&mut self, retries: &Given<Number<0, 10>>) {
-        if let Some(Spanned { value, span }) = retries.get()
-            && value.0 > 0
-        {
-            self.later(*span, "`retries`", NO_RETRY);
-        }
-    }
-
     fn later(&mut self, span: Span, what: &str, instead: &str) {
         let message = format!("{what} is not available yet");
         self.report(span, Diagnostic::new(Code::NotAvailableYet, message).hint(instead));
@@ -140,6 +131,7 @@ impl Checker<'_, '_> {
 
 const FILTERS: &str = "a filter is such as `test(~Failover) and not program(=load.test)`";
 
-const NO_RETRY: &str = "until then, a test that fails fails the run: mend the test";
+const WHOLE: &str =
+    "a `junit` command runs all of its tests; `go`, `ginkgo` and `exec` can run some of them";
 
 const SERIAL: &str = "until then, use `serial`, and tests that clean up after themselves";

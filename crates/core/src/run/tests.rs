@@ -20,12 +20,18 @@ fn attempt(n: u64) -> AttemptId {
     AttemptId::from_uuid(uuid::Uuid::from_u128(n.into()))
 }
 
+/// How often the tests of the sample are tried again.
+const RETRIES: u32 = 2;
+
 /// The sample with two suites in each of two environments.
 fn two_environments() -> Plan {
     let mut pipeline = guestbook();
     let name = |text: &str| text.parse::<Name>().expect("a name");
     let environment = pipeline.environments[&name("default")].clone();
     pipeline.environments.insert(name("other"), environment);
+    for suite in pipeline.suites.values_mut() {
+        suite.retries = RETRIES;
+    }
     let inside = pipeline.suites.get_mut(&name("e2e")).expect("the sample has it");
     inside.environments.push(name("other"));
     let inside = inside.clone();
@@ -93,7 +99,7 @@ fn simulate(plan: Plan, script: &Script) -> Simulated {
                         Change::Started { node, attempt: attempt(epoch.0), epoch }
                     }
                     Decision::Skip { node, because } => Change::Skipped { node, because },
-                    Decision::TryElsewhere { boot } => Change::Grown { boot },
+                    Decision::Grow(growth) => Change::Grown(growth),
                 };
                 state.apply(change).expect("what is decided can happen");
             }
@@ -134,14 +140,33 @@ impl Simulated {
             let said = script.tests[node as usize % script.tests.len()];
             // The one that was running when all of it ended broke.
             let last = if matches!(ending, Ending::Failed(_)) { Verdict::Broken } else { said };
-            for (test, verdict) in [("TestA", said), ("TestB", last)] {
+            let only = only(place);
+            let runs = |test: &str| only.as_ref().is_none_or(|only| only.contains(&named(test)));
+            let said =
+                [("TestA", said), ("TestB", last)].into_iter().filter(|(test, _)| runs(test));
+            let tests = said.clone().map(|(test, _)| named(test)).collect();
+            self.state.apply(Change::Listed { node, tests }).expect("it runs");
+            for (test, verdict) in said {
                 let name = (environment.clone(), suite.clone(), test);
                 self.tries.entry(name).or_default().push(verdict);
-                let test = ("e2e.test".to_owned(), test.to_owned());
+                let test = named(test);
                 self.state.apply(Change::Test { node, test, verdict }).expect("it runs");
             }
         }
         self.state.apply(Change::Finished { node, epoch, ending }).expect("it was running");
+    }
+}
+
+/// A test of the only program.
+fn named(test: &str) -> (String, String) {
+    ("e2e.test".to_owned(), test.to_owned())
+}
+
+/// The tests that a suite's node is to run, when not all of them.
+fn only(node: &Node) -> Option<Vec<(String, String)>> {
+    match &node.work {
+        Work::Stage { stage: Stage::Suite(stage), .. } => stage.only.clone(),
+        _ => None,
     }
 }
 
@@ -161,10 +186,13 @@ proptest! {
         prop_assert!(state.is_over(), "stuck: {state:?}");
         let verdict = state.verdict().expect("it is over");
         let plan = state.plan();
-        let void: BTreeSet<u32> = plan.nodes.iter().filter_map(|node| node.again).collect();
+        let void = &state.void;
         let all_ran = (0..).zip(&plan.nodes)
             .filter(|(place, _)| plan.decides(*place) && !void.contains(place))
             .all(|(place, _)| state.is_done(place));
+        // Each of its tries may be voided by a death, once.
+        let most = 2 * (RETRIES as usize + 1);
+        prop_assert!(tries.values().all(|tries| tries.len() <= most), "{tries:?}");
         let tests = tries.into_values().map(|tries| tries.into_iter().reduce(Verdict::retried));
         let worst = Verdict::of_all(tests.flatten()).unwrap_or(Verdict::Passed);
         prop_assert_eq!(verdict == Verdict::Passed, all_ran && worst == Verdict::Passed);
@@ -186,17 +214,19 @@ proptest! {
                 prop_assert_eq!(started.contains(&place), state.is_done(*boot));
             }
         }
-        // A session is tried at most twice, and again only when a component died.
-        for node in &plan.nodes[planned..] {
-            let first = node.again.expect("it is another try");
-            prop_assert!((first as usize) < planned, "a third try: {}", node.name);
+        // A session is tried again when a component died in it, once, or when
+        // something failed in it that may be tried again.
+        let ended = |place: u32, code: &str| matches!(
+            state.node(place),
+            Some(NodeState::Ended(Ending::Failed(failure))) if failure.code == code
+        );
+        let died = (0..).take(plan.nodes.len()).filter(|p| ended(*p, Failure::COMPONENT_DIED));
+        let boots = plan.nodes[planned..].iter().filter(|node| is_boot(&node.work)).count();
+        prop_assert!(boots <= died.count() + state.failed.len());
+        for boot in &state.second {
+            let first = plan.node(*boot).and_then(|node| node.again).expect("another try");
+            prop_assert!(!state.second.contains(&first), "a void session is tried a third time");
         }
-        let boots = plan.nodes[planned..].iter().filter(|node| is_boot(&node.work));
-        let died = (0..planned).filter(|place| matches!(
-            &state.nodes[*place],
-            NodeState::Ended(Ending::Failed(failure)) if failure.code == Failure::COMPONENT_DIED
-        ));
-        prop_assert!(boots.count() <= died.count());
     }
 }
 
@@ -246,9 +276,7 @@ fn say(state: &mut RunState, node: u32, test: &str, verdict: Verdict) {
 /// its tests and ends so.
 fn carry_out(state: &mut RunState, next: &Decision, tests: &[(&str, Verdict)], ending: &Ending) {
     match *next {
-        Decision::TryElsewhere { boot } => {
-            state.apply(Change::Grown { boot }).expect("it is void");
-        }
+        Decision::Grow(growth) => state.apply(Change::Grown(growth)).expect("it is wanted"),
         Decision::Skip { node, because } => {
             state.apply(Change::Skipped { node, because }).expect("it waits");
         }
@@ -300,7 +328,7 @@ fn a_void_session_says_nothing_but_is_looked_into_and_dropped() {
     let (mut state, e2e) = died_after(Verdict::Passed);
     let boot = place(&state, "default/boot");
     let decisions = state.decide(CAPACITY, &[]);
-    assert_eq!(decisions[0], Decision::TryElsewhere { boot });
+    assert_eq!(decisions[0], Decision::Grow(Growth::Void { boot }));
     let load = place(&state, "default/load");
     assert!(decisions.contains(&Decision::Skip { node: load, because: Some(e2e) }));
 
@@ -316,18 +344,96 @@ fn a_void_session_says_nothing_but_is_looked_into_and_dropped() {
     while let Some(next) = waiting.decide(CAPACITY, &[]).get(1).cloned() {
         carry_out(&mut waiting, &next, &[], &Ending::Done(None));
     }
-    assert_eq!(waiting.decide(CAPACITY, &[]), [Decision::TryElsewhere { boot }]);
+    assert_eq!(waiting.decide(CAPACITY, &[]), [Decision::Grow(Growth::Void { boot })]);
     assert_eq!(waiting.verdict(), None);
 
     // Nobody else's growth is taken for its.
-    let other = Change::Grown { boot: e2e };
-    let refusal = IllegalChange::WrongState { node: e2e, change: "tried elsewhere" };
+    let other = Change::Grown(Growth::Void { boot: e2e });
+    let refusal = IllegalChange::WrongState { node: e2e, change: "tried again" };
     assert_eq!(state.apply(other), Err(refusal));
     // Who wants the run to stop wants no other try.
     state.apply(Change::CancelRequested).expect("always");
     let decisions = state.decide(CAPACITY, &[]);
-    assert!(!decisions.contains(&Decision::TryElsewhere { boot }), "{decisions:?}");
-    assert!(state.apply(Change::Grown { boot }).is_err());
+    assert!(!decisions.contains(&Decision::Grow(Growth::Void { boot })), "{decisions:?}");
+    assert!(state.apply(Change::Grown(Growth::Void { boot })).is_err());
+}
+
+/// Does a suite that says these of its tests, to its end.
+fn run_suite(state: &mut RunState, node: u32, tests: &[(&str, Verdict)]) {
+    begin(state, node);
+    let listed = tests.iter().filter(|(test, _)| !test.contains('/'));
+    let tests_listed = listed.map(|(test, _)| named(test)).collect();
+    state.apply(Change::Listed { node, tests: tests_listed }).expect("it runs");
+    for (test, verdict) in tests {
+        say(state, node, test, *verdict);
+    }
+    end(state, node, Ending::Done(None));
+}
+
+/// A run of the sample whose suite may try each test again twice, to the end
+/// of its first try.
+fn failed_once(tests: &[(&str, Verdict)]) -> (RunState, u32) {
+    let mut pipeline = guestbook();
+    for suite in pipeline.suites.values_mut() {
+        suite.retries = RETRIES;
+    }
+    let mut state = RunState::new(plan_of(&pipeline));
+    let e2e = place(&state, "default/e2e");
+    for node in (0..e2e).chain([place(&state, "suite/unit")]) {
+        if !matches!(state.node(node), Some(NodeState::Ended(_))) {
+            begin(&mut state, node);
+            end(&mut state, node, Ending::Done(None));
+        }
+    }
+    run_suite(&mut state, e2e, tests);
+    (state, e2e)
+}
+
+#[test]
+fn what_failed_is_tried_again_as_often_as_its_suite_says() {
+    use Verdict::{Broken, Failed, Flaky, NotRun, Passed};
+    let first = [("TestA", Passed), ("TestB", Failed), ("TestB/one", Failed), ("TestC", NotRun)];
+    let (state, e2e) = failed_once(&first);
+    assert_eq!(state.verdict(), None, "it is not known yet");
+    assert_eq!(state.decide(CAPACITY, &[])[0], Decision::Grow(Growth::Retry { suite: e2e }));
+    assert_eq!(state.retries(e2e), [named("TestB")]);
+
+    // What each further try says of it, until the end of the run.
+    let after = |said: &[Verdict]| {
+        let (mut state, _) = failed_once(&first[..3]);
+        let mut said = said.iter().copied();
+        while let Some(next) = state.decide(CAPACITY, &[]).first().cloned() {
+            match next {
+                Decision::Start { node, .. }
+                    if state.plan().nodes[node as usize].suite().is_some() =>
+                {
+                    let verdict = said.next().expect("no further try");
+                    run_suite(&mut state, node, &[("TestB", verdict)]);
+                }
+                next => carry_out(&mut state, &next, &[], &Ending::Done(None)),
+            }
+        }
+        assert_eq!(said.next(), None, "all of them were made");
+        state.verdict().expect("it is over")
+    };
+    assert_eq!(after(&[Passed]), Flaky);
+    assert_eq!(after(&[Failed, Passed]), Flaky);
+    assert_eq!(after(&[Failed, Failed]), Failed);
+    // What does not fail is not tried again, and turns nothing.
+    assert_eq!(after(&[NotRun]), Failed);
+    assert_eq!(after(&[Broken]), Failed);
+}
+
+#[test]
+fn nothing_is_tried_again_when_it_cannot_help() {
+    // A suite that failed otherwise.
+    let (mut state, e2e) = died_after(Verdict::Failed);
+    assert!(state.retries(e2e).is_empty(), "this suite has no retries");
+    // A run that was stopped.
+    (state, _) = failed_once(&[("TestA", Verdict::Failed)]);
+    state.apply(Change::CancelRequested).expect("always");
+    let decisions = state.decide(CAPACITY, &[]);
+    assert!(!decisions.iter().any(|next| matches!(next, Decision::Grow(_))), "{decisions:?}");
 }
 
 #[test]
