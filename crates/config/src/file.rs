@@ -238,7 +238,7 @@ section! {
         env: Map<Variable, String>, optional;
         /// Environments; each runs all tests.
         environments: List<Name>, default "none: the tests run in the sandbox alone";
-        /// How tests share an environment: `shared` or `serial`.
+        /// How tests share an environment: `shared`, `serial` or `fresh` (one for each test).
         isolation: Isolation, default "`shared`";
         /// How long one test may take.
         test_timeout: Duration, default "`10m`";

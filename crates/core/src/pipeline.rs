@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::name::Name;
 
-pub use self::overrides::{Override, TestSettings};
+pub use self::overrides::{Override, Spread, TestSettings};
 
 mod overrides;
 

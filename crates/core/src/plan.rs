@@ -9,7 +9,9 @@ use crate::action::{Action, CommandAction, ImageAction, ImageBase, ImageLayerFil
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::name::Name;
-use crate::pipeline::{Base, Build, Command, FileSource, Image, InstallAction, Pipeline};
+use crate::pipeline::{
+    Base, Build, Command, FileSource, Image, InstallAction, Isolation, Pipeline,
+};
 use crate::stage::{Boot, BootCluster, Install, SessionImage, Stage, Step, StepAction, SuiteStage};
 use crate::step;
 
@@ -225,7 +227,15 @@ impl Planner<'_> {
             }
         }
         for (environment, suites) in environments {
-            self.session(environment, &suites)?;
+            let is_fresh = |name: &&Name| pipeline.suites[*name].isolation == Isolation::Fresh;
+            let (fresh, shared): (Vec<_>, Vec<_>) = suites.into_iter().partition(is_fresh);
+            if !shared.is_empty() {
+                self.session(environment, &shared)?;
+            }
+            // Nobody else's tests are in its environments.
+            for suite in fresh {
+                self.session(environment, &[suite])?;
+            }
         }
         for (name, suite) in selected {
             if suite.environments.is_empty() {
@@ -285,7 +295,13 @@ impl Planner<'_> {
             clusters,
             egress: egress.into_iter().collect(),
         });
-        let name = |what: &str| format!("{environment}/{what}");
+        let of = match suites {
+            [suite] if pipeline.suites[*suite].isolation == Isolation::Fresh => {
+                format!("{environment}/{suite}")
+            }
+            _ => environment.to_string(),
+        };
+        let name = |what: &str| format!("{of}/{what}");
         let boot = self.stage(name("boot"), None, Some(environment), &[], When::AllWell, boot);
 
         let mut images = BTreeMap::new();
@@ -324,7 +340,7 @@ impl Planner<'_> {
             let needs = [install, last[last.len() - 1]];
             let when = When::AllWell;
             let place = self.stage(
-                name(suite.as_str()),
+                format!("{environment}/{suite}"),
                 Some(boot),
                 Some(environment),
                 &needs,

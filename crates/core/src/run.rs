@@ -3,8 +3,9 @@
 //!
 //! A component's death says nothing about the product: the session in which it
 //! happened is void, and tried once elsewhere (`docs/design/002`). Tests that
-//! failed are tried again as often as their suite says (`docs/design/003`). The
-//! nodes of such tries are the only ones that a plan gets while it is run.
+//! failed are tried again as often as their suite says, and some get an
+//! environment each (`docs/design/003`). The nodes for that are the only ones
+//! that a plan gets while it is run.
 //!
 //! ```text
 //!            Started             Finished
@@ -153,6 +154,10 @@ pub struct RunState {
     void: BTreeSet<u32>,
     /// Boots that try a void session again.
     second: BTreeSet<u32>,
+    /// Suites of which tests got an environment each, by their first try.
+    spread: BTreeSet<u32>,
+    /// The node that let happen what can happen now: by its end, mostly.
+    latest: Option<u32>,
     /// For each node, those that need it.
     needed_by: Vec<Vec<u32>>,
     /// For each node, how many of those that it needs have not ended.
@@ -187,6 +192,22 @@ impl RunState {
         match growth {
             Growth::Void { boot } => self.plan.elsewhere(boot, |place| self.is_done(place)),
             Growth::Retry { suite } => self.plan.again(suite, &self.retries(suite)),
+            Growth::Fresh { suite } => self.plan.apart(suite, &self.apart(suite)),
+        }
+    }
+
+    /// The tests that the suite at a place listed and that get an environment
+    /// each: none when it is in none itself, or runs only some of its tests.
+    #[must_use]
+    pub fn apart(&self, place: u32) -> Vec<(String, String)> {
+        match self.plan.node(place).map(|node| &node.work) {
+            Some(Work::Stage { stage: Stage::Suite(stage), session: Some(_), .. })
+                if stage.only.is_none() =>
+            {
+                let listed = self.listed.get(&place).map_or(&[][..], Vec::as_slice);
+                stage.suite.spread(listed).apart
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -246,8 +267,10 @@ impl RunState {
             }
             Change::Grown(growth) => {
                 if !self.wanted.remove(&growth) {
-                    let (Growth::Void { boot: node } | Growth::Retry { suite: node }) = growth;
-                    return Err(IllegalChange::WrongState { node, change: "tried again" });
+                    let (Growth::Void { boot: node }
+                    | Growth::Retry { suite: node }
+                    | Growth::Fresh { suite: node }) = growth;
+                    return Err(IllegalChange::WrongState { node, change: "grown from" });
                 }
                 self.grow(growth);
             }
@@ -256,6 +279,11 @@ impl RunState {
                     return Err(IllegalChange::WrongState { node, change: "listed" });
                 }
                 self.listed.entry(node).or_insert(tests);
+                let first = self.plan.first(node);
+                // Another try of all of it does not run those again.
+                if !self.cancelled && !self.apart(node).is_empty() && self.spread.insert(first) {
+                    self.wanted.insert(Growth::Fresh { suite: node });
+                }
             }
             Change::Started { node, attempt, epoch } => {
                 let slot = self.slot(node)?;
@@ -276,6 +304,7 @@ impl RunState {
                 }
                 self.running.remove(&node);
                 self.ended.push(node);
+                self.latest = Some(node);
                 self.end(node, ending);
             }
             Change::Skipped { node, because } => {
@@ -313,6 +342,7 @@ impl RunState {
                 self.second.insert(place_of(self.plan.nodes.len()));
                 self.void.extend(nodes.iter().filter_map(|node| node.again));
             }
+            Growth::Fresh { suite } => self.latest = Some(suite),
             // What parts of a test say, the test says itself; another try may
             // have other parts.
             Growth::Retry { suite } => {
@@ -440,6 +470,17 @@ impl RunState {
             NodeState::Running { attempt, .. } => Some((*place, *attempt)),
             _ => None,
         })
+    }
+
+    /// Whether somebody who wants to look into environments wants the one that
+    /// the node at a place is part of: a copy only when something went wrong in
+    /// it, for there may be many.
+    #[must_use]
+    pub fn is_worth_keeping(&self, place: u32) -> bool {
+        let Some(boot) = self.plan.session(place) else { return false };
+        let is_copy = self.plan.node(boot).is_some_and(|boot| boot.again.is_some());
+        let needs = self.plan.node(place).map_or(&[][..], |node| &node.needs);
+        !is_copy || self.second.contains(&boot) || needs.iter().any(|need| self.went_wrong(*need))
     }
 
     /// The failures that ended deciding nodes, in the order they happened.

@@ -44,6 +44,7 @@ pub(crate) fn change_of(event: &RunEventKind) -> Option<Change> {
         RunEventKind::PlanGrown { boot, .. } => Change::Grown(Growth::Void { boot: *boot }),
         RunEventKind::SuiteGrown { node, why, .. } => Change::Grown(match why {
             SuiteGrowth::Retry => Growth::Retry { suite: *node },
+            SuiteGrowth::Fresh => Growth::Fresh { suite: *node },
             SuiteGrowth::Unknown => return None,
         }),
         RunEventKind::TestsSelected { node, tests, .. } => {

@@ -59,7 +59,8 @@ pub enum RunEventKind {
         /// What the plan got, at the places that follow those it had.
         nodes: Vec<PlannedNode>,
     },
-    /// Some tests of a suite are tried again: the plan got nodes that run them.
+    /// Some tests of a suite are tried again, or get an environment each: the
+    /// plan got nodes that run them.
     SuiteGrown {
         /// The place of the suite's node.
         node: u32,
@@ -246,7 +247,8 @@ pub struct PlannedNode {
     pub expected_s: Option<f64>,
     /// Fastest recorded seconds.
     pub fastest_s: Option<f64>,
-    /// The place of the node that this one is a copy of, as another try.
+    /// The place of the node that this one is a copy of, as another try or in
+    /// another environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<u32>,
 }
@@ -257,6 +259,8 @@ pub struct PlannedNode {
 pub enum SuiteGrowth {
     /// They failed, and may be tried again.
     Retry,
+    /// Each gets an environment of its own.
+    Fresh,
     /// A reason of a newer version.
     #[serde(other)]
     Unknown,

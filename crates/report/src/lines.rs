@@ -65,12 +65,14 @@ impl Lines {
             RunEventKind::SuiteGrown { node, why, tests, nodes } => {
                 let name = self.summary.node_name(*node);
                 let (tests, nodes) = (tests.len(), text::count(nodes.len(), "node"));
-                let what = match why {
-                    SuiteGrowth::Retry => "tried again",
-                    SuiteGrowth::Unknown => "run otherwise",
+                let what = match (why, tests) {
+                    (SuiteGrowth::Retry, 1) => "is tried again",
+                    (SuiteGrowth::Retry, _) => "are tried again",
+                    (SuiteGrowth::Fresh, 1) => "gets an environment of its own",
+                    (SuiteGrowth::Fresh, _) => "get an environment each",
+                    (SuiteGrowth::Unknown, _) => "run on their own",
                 };
-                let are = if tests == 1 { "is" } else { "are" };
-                writeln!(out, "plan  {name}: {} {are} {what}, {nodes}", text::count(tests, "test"))
+                writeln!(out, "plan  {name}: {} {what}, {nodes}", text::count(tests, "test"))
             }
             RunEventKind::NodeFinished { node, .. } | RunEventKind::NodeSkipped { node, .. } => {
                 self.node(*node, over, out)

@@ -85,16 +85,10 @@ pub fn select(
 /// `suite.tests_gone`: none of them is listed any more.
 pub fn only(
     suite: &str,
-    mut listings: Vec<Listing>,
+    listings: Vec<Listing>,
     tests: &[(String, String)],
 ) -> Result<Vec<Listing>, Failure> {
-    let wanted: HashSet<(&str, &str)> =
-        tests.iter().map(|(program, test)| (program.as_str(), test.as_str())).collect();
-    for listing in &mut listings {
-        let program = &listing.program.name;
-        listing.tests.retain(|test| wanted.contains(&(program.as_str(), test.as_str())));
-    }
-    listings.retain(|listing| !listing.tests.is_empty());
+    let listings = those(listings, tests);
     if listings.is_empty() {
         let message = format!(
             "suite `{suite}` no longer lists the tests that are to be run on their own: {}",
@@ -104,6 +98,20 @@ pub fn only(
             .hint("a program should list the same tests each time that it is asked"));
     }
     Ok(listings)
+}
+
+/// The listings with only these tests, by program and name; programs of which
+/// no test is left are gone.
+#[must_use]
+pub fn those(mut listings: Vec<Listing>, tests: &[(String, String)]) -> Vec<Listing> {
+    let wanted: HashSet<(&str, &str)> =
+        tests.iter().map(|(program, test)| (program.as_str(), test.as_str())).collect();
+    for listing in &mut listings {
+        let program = &listing.program.name;
+        listing.tests.retain(|test| wanted.contains(&(program.as_str(), test.as_str())));
+    }
+    listings.retain(|listing| !listing.tests.is_empty());
+    listings
 }
 
 /// What is said of overrides that are for none of the listed tests, as when a

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
-use seatrial_core::pipeline::Adapter;
+use seatrial_core::pipeline::{Adapter, Spread};
 use seatrial_core::stage::SuiteStage;
 use seatrial_core::tail::Tail;
 use seatrial_protocol::event::Usage;
@@ -42,6 +42,9 @@ const EXCERPT: usize = 16 << 10;
 /// Bytes of the names of all tests that are selected: half of what a frame
 /// holds, for the other half is what JSON adds.
 const NAMES: usize = FRAME_LIMIT / 2;
+
+/// Tests of a suite that get an environment each, at most: each costs a boot.
+const ENVIRONMENTS: usize = 500;
 
 /// What tests wrote that is not told yet, by program and test.
 type Outputs = BTreeMap<(String, Option<String>), Tail>;
@@ -123,17 +126,34 @@ impl<'a> Suite<'a> {
                 select::select(self.stage.name.as_str(), listings, &suite.select)?
             }
         };
-        let tests = selected.iter().flat_map(|listing| {
-            listing.tests.iter().map(|test| (listing.program.name.clone(), test.clone()))
-        });
-        let size: usize = tests.clone().map(|(program, test)| program.len() + test.len()).sum();
+        let tests: Vec<(String, String)> = selected
+            .iter()
+            .flat_map(|listing| {
+                listing.tests.iter().map(|test| (listing.program.name.clone(), test.clone()))
+            })
+            .collect();
+        let size: usize = tests.iter().map(|(program, test)| program.len() + test.len()).sum();
         if size > NAMES {
             let message = format!("the names of the selected tests have {size} bytes");
             return Err(Failure::config("suite.too_many_tests", message)
                 .hint(format!("spread them over suites of at most {NAMES} bytes with `select`")));
         }
+        // Those that get an environment each are run there.
+        let selected = match &self.target {
+            Some(_) if self.stage.only.is_none() => {
+                let Spread { here, apart } = suite.spread(&tests);
+                if apart.len() > ENVIRONMENTS {
+                    return Err(too_many_environments(apart.len()));
+                }
+                match apart.is_empty() {
+                    true => selected,
+                    false => select::those(selected, &here),
+                }
+            }
+            _ => selected,
+        };
         self.attempt.event_blocking(AttemptEvent::TestsSelected {
-            tests: tests.collect(),
+            tests,
             listed: u32::try_from(listed).unwrap_or(u32::MAX),
         });
         let mut failure = None;
@@ -318,4 +338,11 @@ impl<'a> Suite<'a> {
         create_owned(&on_host, uid, gid)?;
         Ok(("/reports".to_owned(), on_host))
     }
+}
+
+fn too_many_environments(tests: usize) -> Failure {
+    let message =
+        format!("{tests} tests would get an environment each, at most {ENVIRONMENTS} may");
+    Failure::config("suite.too_many_environments", message)
+        .hint("give only those `isolation: fresh` that need it, by `overrides`")
 }

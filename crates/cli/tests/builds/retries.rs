@@ -102,6 +102,9 @@ fn what_fails_is_tried_again_and_never_silently_green() {
     FLAKY  flaky/unit.test TestThird  failed, then failed, then passed
     ");
 
+    let planned = project.run(&["plan", "flaky"]).stdout;
+    assert!(planned.contains("to be done, retries 1, overrides 2"), "{planned}");
+
     let red = project.run(&["run", "red", "--format", "json"]);
     assert_eq!(red.code, 1, "{}", red.text());
     let outcomes = events(&red, "test-finished");

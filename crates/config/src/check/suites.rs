@@ -37,11 +37,13 @@ impl Checker<'_, '_> {
             (Some(Adapter::Go | Adapter::Ginkgo), Given::Absent) => vec!["*.test".to_owned()],
             (_, files) => globs(files),
         };
-        self.fresh(&isolation);
         if adapter.is_some_and(|adapter| !adapter.selects()) {
             self.unwanted("overrides", &overrides, WHOLE);
             if retries.get().is_some_and(|retries| retries.value.0 > 0) {
                 self.unwanted("retries", &retries, WHOLE);
+            }
+            if isolation.get().is_some_and(|isolation| isolation.value == Isolation::Fresh) {
+                self.unwanted("isolation", &isolation, WHOLE);
             }
         }
         let overrides = self.overrides(overrides);
@@ -95,7 +97,6 @@ impl Checker<'_, '_> {
             let fields = "give it `isolation`, `test-timeout` or `retries`";
             self.report(span, nothing.hint(fields));
         }
-        self.fresh(&isolation);
         let Spanned { value: text, span } = filter.spanned()?;
         let filter = text.parse::<Filter>().map_err(|error| self.bad_filter(span, &text, &error));
         Some(Override {
@@ -117,12 +118,6 @@ impl Checker<'_, '_> {
         self.report(place, bad.hint(FILTERS));
     }
 
-    fn fresh(&mut self, isolation: &Given<Isolation>) {
-        if let Some(Spanned { value: Isolation::Fresh, span }) = isolation.get() {
-            self.later(*span, "isolation `fresh`", SERIAL);
-        }
-    }
-
     fn later(&mut self, span: Span, what: &str, instead: &str) {
         let message = format!("{what} is not available yet");
         self.report(span, Diagnostic::new(Code::NotAvailableYet, message).hint(instead));
@@ -133,5 +128,3 @@ const FILTERS: &str = "a filter is such as `test(~Failover) and not program(=loa
 
 const WHOLE: &str =
     "a `junit` command runs all of its tests; `go`, `ginkgo` and `exec` can run some of them";
-
-const SERIAL: &str = "until then, use `serial`, and tests that clean up after themselves";

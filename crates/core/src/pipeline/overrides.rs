@@ -32,6 +32,15 @@ pub struct TestSettings {
     pub retries: u32,
 }
 
+/// Where tests of a suite run, by program and name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Spread {
+    /// In the environment in which they were listed.
+    pub here: Vec<(String, String)>,
+    /// In an environment each.
+    pub apart: Vec<(String, String)>,
+}
+
 impl Suite {
     /// What holds for a test: of each setting, what the first override says
     /// that is for the test and says something, else what the suite says.
@@ -51,10 +60,57 @@ impl Suite {
     }
 }
 
+impl Suite {
+    /// Where the tests that it selects run.
+    #[must_use]
+    pub fn spread(&self, tests: &[(String, String)]) -> Spread {
+        let fresh = |(program, test): &&(String, String)| {
+            self.settings(program, test).isolation == Isolation::Fresh
+        };
+        let (mut apart, mut here): (Vec<_>, Vec<_>) = tests.iter().partition(fresh);
+        // Such a suite has a session of its own: one test needs no other.
+        if here.is_empty() && self.isolation == Isolation::Fresh && !apart.is_empty() {
+            here.push(apart.remove(0));
+        }
+        let owned = |tests: Vec<&(String, String)>| tests.into_iter().cloned().collect();
+        Spread { here: owned(here), apart: owned(apart) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::guestbook;
+
+    #[test]
+    fn one_test_of_a_fresh_suite_runs_where_it_was_listed() {
+        let mut suite = guestbook().suites.into_values().next().expect("the sample has one");
+        let tests = ["TestA", "TestB", "TestC"].map(|test| ("p".to_owned(), test.to_owned()));
+        let names = |tests: Vec<(String, String)>| -> String {
+            tests.into_iter().map(|(_, test)| test).collect::<Vec<_>>().join(" ")
+        };
+        let apart = |suite: &Suite| {
+            let Spread { here, apart } = suite.spread(&tests);
+            (names(here), names(apart))
+        };
+        let parts = |here: &str, apart: &str| (here.to_owned(), apart.to_owned());
+        assert_eq!(apart(&suite), parts("TestA TestB TestC", ""));
+        let other = |filter: &str, isolation| Override {
+            filter: filter.parse().expect("a filter"),
+            isolation: Some(isolation),
+            test_timeout: None,
+            retries: None,
+        };
+        suite.overrides = vec![other("test(B)", Isolation::Fresh)];
+        assert_eq!(apart(&suite), parts("TestA TestC", "TestB"));
+        // Others may have been in this environment before.
+        suite.overrides = vec![other("all()", Isolation::Fresh)];
+        assert_eq!(apart(&suite), parts("", "TestA TestB TestC"));
+        suite.isolation = Isolation::Fresh;
+        assert_eq!(apart(&suite), parts("TestA", "TestB TestC"));
+        suite.overrides = vec![other("test(B)", Isolation::Shared)];
+        assert_eq!(apart(&suite), parts("TestB", "TestA TestC"));
+    }
 
     #[test]
     fn of_each_setting_the_first_that_says_something_holds() {

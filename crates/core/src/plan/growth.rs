@@ -20,6 +20,11 @@ pub enum Growth {
         /// The place of the node that ran them.
         suite: u32,
     },
+    /// Tests of a suite get an environment each.
+    Fresh {
+        /// The place of the node that listed them.
+        suite: u32,
+    },
 }
 
 impl Plan {
@@ -49,6 +54,22 @@ impl Plan {
             first.needs.sort_unstable();
         }
         narrow(&mut nodes, tests, tried);
+        nodes
+    }
+
+    /// The nodes that run each of `tests`, of the suite at a place, in a session
+    /// with nothing else in it.
+    #[must_use]
+    pub fn apart(&self, suite: u32, tests: &[(String, String)]) -> Vec<Node> {
+        let Some(boot) = self.session(suite) else { return Vec::new() };
+        let (copies, tried) = (self.copies(boot), self.tried(suite));
+        let mut nodes = Vec::new();
+        for (number, test) in (copies + 1..).zip(tests) {
+            let first = self.nodes.len() + nodes.len();
+            let mut session = self.copy(boot, number, first, |place| place != suite);
+            narrow(&mut session, std::slice::from_ref(test), tried);
+            nodes.append(&mut session);
+        }
         nodes
     }
 
@@ -219,6 +240,35 @@ mod tests {
         let unit = place(&plan, "suite/unit");
         let nodes = plan.again(unit, &test("TestB"));
         insta::assert_snapshot!(shown(&plan, &nodes), @"suite/unit#2: needs [build/e2e-tests, suite/unit]");
+    }
+
+    #[test]
+    fn what_is_fresh_has_a_session_for_each_test() {
+        let plan = two_suites();
+        let e2e = place(&plan, "default/e2e");
+        let tests = ["TestA", "TestB"].map(|test| ("e2e.test".to_owned(), test.to_owned()));
+        let nodes = plan.apart(e2e, &tests);
+        insta::assert_snapshot!(shown(&plan, &nodes), @"
+        default/boot#2: needs []
+        default/install#2: needs [image/guestbook, default/boot#2]
+        default/e2e#2: needs [build/e2e-tests, default/install#2]
+        default/evidence#2: needs [default/boot#2, default/install#2, default/e2e#2]
+        default/drop#2: needs [default/boot#2, default/install#2, default/e2e#2, default/evidence#2]
+        default/boot#3: needs []
+        default/install#3: needs [image/guestbook, default/boot#3]
+        default/e2e#3: needs [build/e2e-tests, default/install#3]
+        default/evidence#3: needs [default/boot#3, default/install#3, default/e2e#3]
+        default/drop#3: needs [default/boot#3, default/install#3, default/e2e#3, default/evidence#3]
+        ");
+        let sessions = [0, 5].map(|n| Some(place_of(plan.nodes.len() + n)));
+        for (node, (session, test)) in nodes[2..].iter().step_by(5).zip(sessions.iter().zip(&tests))
+        {
+            let Work::Stage { stage: Stage::Suite(stage), session: found, .. } = &node.work else {
+                panic!("{} is a suite", node.name);
+            };
+            assert_eq!((found, stage.only.as_deref()), (session, Some(std::slice::from_ref(test))));
+        }
+        assert!(plan.apart(place(&plan, "suite/unit"), &tests).is_empty());
     }
 
     #[test]

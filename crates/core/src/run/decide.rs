@@ -76,9 +76,9 @@ impl RunState {
         }
         startable.sort_by(order);
         decisions.extend(startable.into_iter().map(|node| {
-            // Had nothing ended since, it would have been started earlier: the
-            // last end is what it waited for, as a need or for its room.
-            Decision::Start { node, after: self.ended.last().copied() }
+            // Had nothing happened since, it would have been started earlier:
+            // the latest is what it waited for, as a need or for its room.
+            Decision::Start { node, after: self.latest }
         }));
         decisions
     }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::decide::{is_action, is_boot};
 use super::*;
 use crate::name::Name;
+use crate::pipeline::{Isolation, Suite};
 use crate::plan::{When, Work};
 use crate::stage::Stage;
 use crate::testing::{guestbook, plan_of, two_suites};
@@ -23,7 +24,8 @@ fn attempt(n: u64) -> AttemptId {
 /// How often the tests of the sample are tried again.
 const RETRIES: u32 = 2;
 
-/// The sample with two suites in each of two environments.
+/// The sample with two suites in each of two environments, and one whose tests
+/// get an environment each.
 fn two_environments() -> Plan {
     let mut pipeline = guestbook();
     let name = |text: &str| text.parse::<Name>().expect("a name");
@@ -35,7 +37,9 @@ fn two_environments() -> Plan {
     let inside = pipeline.suites.get_mut(&name("e2e")).expect("the sample has it");
     inside.environments.push(name("other"));
     let inside = inside.clone();
+    let fresh = Suite { isolation: Isolation::Fresh, ..inside.clone() };
     pipeline.suites.insert(name("load"), inside);
+    pipeline.suites.insert(name("fresh"), fresh);
     plan_of(&pipeline)
 }
 
@@ -81,7 +85,7 @@ fn simulate(plan: Plan, script: &Script) -> Simulated {
     let mut sim = Simulated { state: RunState::new(plan), ..Simulated::default() };
     let mut epoch = Epoch::default();
     let capacity = Capacity { sessions: script.sessions, ..CAPACITY };
-    for turn in 0..200 {
+    for turn in 0..1000 {
         let state = &mut sim.state;
         if script.cancel_at == Some(turn) {
             state.apply(Change::CancelRequested).expect("a run can always be cancelled");
@@ -140,13 +144,13 @@ impl Simulated {
             let said = script.tests[node as usize % script.tests.len()];
             // The one that was running when all of it ended broke.
             let last = if matches!(ending, Ending::Failed(_)) { Verdict::Broken } else { said };
-            let only = only(place);
-            let runs = |test: &str| only.as_ref().is_none_or(|only| only.contains(&named(test)));
-            let said =
-                [("TestA", said), ("TestB", last)].into_iter().filter(|(test, _)| runs(test));
-            let tests = said.clone().map(|(test, _)| named(test)).collect();
+            let all = ["TestA", "TestB"].map(named);
+            let here = here(place, &all);
+            // All of a suite is listed also where some of it is run elsewhere.
+            let tests = if place.is_part() { here.clone() } else { all.to_vec() };
             self.state.apply(Change::Listed { node, tests }).expect("it runs");
-            for (test, verdict) in said {
+            let said = [("TestA", said), ("TestB", last)].into_iter();
+            for (test, verdict) in said.filter(|(test, _)| here.contains(&named(test))) {
                 let name = (environment.clone(), suite.clone(), test);
                 self.tries.entry(name).or_default().push(verdict);
                 let test = named(test);
@@ -162,11 +166,15 @@ fn named(test: &str) -> (String, String) {
     ("e2e.test".to_owned(), test.to_owned())
 }
 
-/// The tests that a suite's node is to run, when not all of them.
-fn only(node: &Node) -> Option<Vec<(String, String)>> {
+/// The tests of these that a suite's node runs.
+fn here(node: &Node, all: &[(String, String)]) -> Vec<(String, String)> {
     match &node.work {
-        Work::Stage { stage: Stage::Suite(stage), .. } => stage.only.clone(),
-        _ => None,
+        Work::Stage { stage: Stage::Suite(stage), session, .. } => match &stage.only {
+            Some(only) => only.clone(),
+            None if session.is_some() => stage.suite.spread(all).here,
+            None => all.to_vec(),
+        },
+        _ => Vec::new(),
     }
 }
 
@@ -222,7 +230,19 @@ proptest! {
         );
         let died = (0..).take(plan.nodes.len()).filter(|p| ended(*p, Failure::COMPONENT_DIED));
         let boots = plan.nodes[planned..].iter().filter(|node| is_boot(&node.work)).count();
-        prop_assert!(boots <= died.count() + state.failed.len());
+        prop_assert!(boots <= died.count() + state.failed.len() + state.spread.len());
+        // Nothing else was in the environment of a test that needs its own.
+        let mut shared: BTreeMap<u32, u32> = BTreeMap::new();
+        for (place, node) in (0..).zip(&plan.nodes).filter(|(_, node)| node.suite().is_some()) {
+            if let Some(boot) = plan.session(place) {
+                *shared.entry(boot).or_default() += 1;
+                let fresh = node.suite().is_some_and(|suite| suite.as_str() == "fresh");
+                let tests = here(node, &["TestA", "TestB"].map(named)).len();
+                prop_assert!(!fresh || tests == 1, "{} runs {tests}", node.name);
+                prop_assert!(!fresh || shared[&boot] == 1, "{} is not alone", node.name);
+            }
+        }
+        prop_assert!(state.is_cancelled() || verdict != Verdict::Passed || state.spread.len() == 2);
         for boot in &state.second {
             let first = plan.node(*boot).and_then(|node| node.again).expect("another try");
             prop_assert!(!state.second.contains(&first), "a void session is tried a third time");
@@ -349,7 +369,7 @@ fn a_void_session_says_nothing_but_is_looked_into_and_dropped() {
 
     // Nobody else's growth is taken for its.
     let other = Change::Grown(Growth::Void { boot: e2e });
-    let refusal = IllegalChange::WrongState { node: e2e, change: "tried again" };
+    let refusal = IllegalChange::WrongState { node: e2e, change: "grown from" };
     assert_eq!(state.apply(other), Err(refusal));
     // Who wants the run to stop wants no other try.
     state.apply(Change::CancelRequested).expect("always");
@@ -422,6 +442,53 @@ fn what_failed_is_tried_again_as_often_as_its_suite_says() {
     // What does not fail is not tried again, and turns nothing.
     assert_eq!(after(&[NotRun]), Failed);
     assert_eq!(after(&[Broken]), Failed);
+}
+
+#[test]
+fn what_is_fresh_boots_as_soon_as_it_is_listed() {
+    let mut pipeline = guestbook();
+    for suite in pipeline.suites.values_mut() {
+        suite.isolation = Isolation::Fresh;
+    }
+    let mut state = RunState::new(plan_of(&pipeline));
+    let e2e = place(&state, "default/e2e");
+    for node in (0..e2e).chain([place(&state, "suite/unit")]) {
+        if !matches!(state.node(node), Some(NodeState::Ended(_))) {
+            begin(&mut state, node);
+            end(&mut state, node, Ending::Done(None));
+        }
+    }
+    begin(&mut state, e2e);
+    let listed = ["TestA", "TestB"].map(named).to_vec();
+    state.apply(Change::Listed { node: e2e, tests: listed.clone() }).expect("it runs");
+    let growth = Growth::Fresh { suite: e2e };
+    assert_eq!(state.decide(CAPACITY, &[]), [Decision::Grow(growth)]);
+    state.apply(Change::Grown(growth)).expect("it is wanted");
+    assert!(state.apply(Change::Grown(growth)).is_err(), "once");
+    let two = Capacity { sessions: 2, ..CAPACITY };
+    let node = place(&state, "default/e2e/boot#2");
+    let start = Decision::Start { node, after: Some(e2e) };
+    assert_eq!(state.decide(two, &[]), [start], "what let it start is the listing");
+    assert_eq!(state.decide(CAPACITY, &[]), [], "there is no room for it");
+    assert_eq!(here(&state.plan().nodes[e2e as usize], &listed), [named("TestA")]);
+    // Who keeps environments wants this one, and of its copies those where
+    // something failed.
+    let [drop, copy] = ["default/e2e/drop", "default/e2e/drop#2"].map(|name| place(&state, name));
+    assert!(state.is_worth_keeping(drop) && !state.is_worth_keeping(copy));
+    let mut failed = state.clone();
+    let suite = place(&failed, "default/e2e#2");
+    begin(&mut failed, suite);
+    say(&mut failed, suite, "TestB", Verdict::Failed);
+    assert!(failed.is_worth_keeping(copy));
+    // A component dies: what runs elsewhere already is not run again.
+    end(&mut state, e2e, died());
+    let boot = place(&state, "default/e2e/boot");
+    state.apply(Change::Grown(Growth::Void { boot })).expect("it is void");
+    let again = place(&state, "default/e2e#3");
+    begin(&mut state, again);
+    state.apply(Change::Listed { node: again, tests: listed }).expect("it runs");
+    let decisions = state.decide(CAPACITY, &[]);
+    assert!(!decisions.iter().any(|next| matches!(next, Decision::Grow(_))), "{decisions:?}");
 }
 
 #[test]

@@ -163,6 +163,10 @@ impl<'a> Running<'a> {
                 let (why, tests) = (SuiteGrowth::Retry, self.state.retries(suite));
                 RunEventKind::SuiteGrown { node: suite, why, tests, nodes }
             }
+            Growth::Fresh { suite } => {
+                let (why, tests) = (SuiteGrowth::Fresh, self.state.apart(suite));
+                RunEventKind::SuiteGrown { node: suite, why, tests, nodes }
+            }
         });
         self.prioritise();
     }
@@ -261,7 +265,9 @@ impl<'a> Running<'a> {
                         .entry(boot)
                         .or_insert_with(|| SessionId::from_uuid(Uuid::now_v7()))
                 });
-                Order::Stage { session, stage, keep: self.facts.keep && !state.is_cancelled() }
+                let keep =
+                    self.facts.keep && !state.is_cancelled() && state.is_worth_keeping(place);
+                Order::Stage { session, stage, keep }
             }
         })
     }
