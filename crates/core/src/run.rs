@@ -18,13 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, Epoch};
-use crate::plan::{Growth, Node, Plan, Work, place_of};
-use crate::stage::Stage;
+use crate::plan::{Growth, Node, Plan, place_of};
 use crate::verdict::Verdict;
 
 pub use self::decide::{Capacity, Decision, priorities};
 
 mod decide;
+mod growth;
 
 /// Where one node of the plan is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,50 +186,6 @@ impl RunState {
         &self.plan
     }
 
-    /// The nodes that the plan gets when it grows so now.
-    #[must_use]
-    pub fn growth(&self, growth: Growth) -> Vec<Node> {
-        match growth {
-            Growth::Void { boot } => self.plan.elsewhere(boot, |place| self.is_done(place)),
-            Growth::Retry { suite } => self.plan.again(suite, &self.retries(suite)),
-            Growth::Fresh { suite } => self.plan.apart(suite, &self.apart(suite)),
-        }
-    }
-
-    /// The tests that the suite at a place listed and that get an environment
-    /// each: none when it is in none itself, or runs only some of its tests.
-    #[must_use]
-    pub fn apart(&self, place: u32) -> Vec<(String, String)> {
-        match self.plan.node(place).map(|node| &node.work) {
-            Some(Work::Stage { stage: Stage::Suite(stage), session: Some(_), .. })
-                if stage.only.is_none() =>
-            {
-                let listed = self.listed.get(&place).map_or(&[][..], Vec::as_slice);
-                stage.suite.spread(listed).apart
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// The tests that failed in the suite at a place and may be tried again.
-    #[must_use]
-    pub fn retries(&self, place: u32) -> Vec<(String, String)> {
-        let Some(Node { work: Work::Stage { stage: Stage::Suite(stage), .. }, .. }) =
-            self.plan.node(place)
-        else {
-            return Vec::new();
-        };
-        let (Some(failed), Some(listed)) = (self.failed.get(&place), self.listed.get(&place))
-        else {
-            return Vec::new();
-        };
-        // Parts of tests are none that could be run alone.
-        let may = |(program, test): &&(String, String)| {
-            stage.suite.settings(program, test).retries > stage.tried
-        };
-        listed.iter().filter(|test| failed.contains(*test)).filter(may).cloned().collect()
-    }
-
     /// Puts nodes behind all others.
     fn add(&mut self, nodes: Vec<Node>) {
         self.left += nodes.len();
@@ -279,11 +235,8 @@ impl RunState {
                     return Err(IllegalChange::WrongState { node, change: "listed" });
                 }
                 self.listed.entry(node).or_insert(tests);
-                let first = self.plan.first(node);
-                // Another try of all of it does not run those again.
-                if !self.cancelled && !self.apart(node).is_empty() && self.spread.insert(first) {
-                    self.wanted.insert(Growth::Fresh { suite: node });
-                }
+                let wanted = self.wants_spread(node);
+                self.wanted.extend(wanted);
             }
             Change::Started { node, attempt, epoch } => {
                 let slot = self.slot(node)?;
@@ -335,33 +288,6 @@ impl RunState {
         Ok(())
     }
 
-    fn grow(&mut self, growth: Growth) {
-        let nodes = self.growth(growth);
-        match growth {
-            Growth::Void { .. } => {
-                self.second.insert(place_of(self.plan.nodes.len()));
-                self.void.extend(nodes.iter().filter_map(|node| node.again));
-            }
-            Growth::Fresh { suite } => self.latest = Some(suite),
-            // What parts of a test say, the test says itself; another try may
-            // have other parts.
-            Growth::Retry { suite } => {
-                let first = self.plan.first(suite);
-                let again: BTreeSet<_> = self.retries(suite).into_iter().collect();
-                let listed: BTreeSet<_> = self.listed.get(&suite).into_iter().flatten().collect();
-                self.tests.retain(|(node, program, name), _| {
-                    let is = |name: &str| (program.clone(), name.to_owned());
-                    let is_part = || {
-                        let mut wholes = name.match_indices('/').map(|(end, _)| is(&name[..end]));
-                        wholes.any(|whole| again.contains(&whole)) && !listed.contains(&is(name))
-                    };
-                    *node != first || !is_part()
-                });
-            }
-        }
-        self.add(nodes);
-    }
-
     fn end(&mut self, place: u32, ending: Ending) {
         let well = matches!(ending, Ending::Done(_));
         self.wanted.extend(self.wants(place, &ending));
@@ -374,25 +300,6 @@ impl RunState {
             if waits && (*needs_left == 0 || !well) {
                 self.open.insert(*next);
             }
-        }
-    }
-
-    /// By what the plan is to grow since this node ended so.
-    fn wants(&self, place: u32, ending: &Ending) -> Option<Growth> {
-        if self.cancelled {
-            return None;
-        }
-        match ending {
-            // Of a suite that failed otherwise it is not known what it says.
-            Ending::Done(_) => {
-                (!self.retries(place).is_empty()).then_some(Growth::Retry { suite: place })
-            }
-            Ending::Failed(failure) if failure.code == Failure::COMPONENT_DIED => {
-                let boot = self.plan.session(place)?;
-                let tried = self.second.contains(&boot) || self.void.contains(&boot);
-                (!tried && self.decides(place)).then_some(Growth::Void { boot })
-            }
-            _ => None,
         }
     }
 
@@ -470,17 +377,6 @@ impl RunState {
             NodeState::Running { attempt, .. } => Some((*place, *attempt)),
             _ => None,
         })
-    }
-
-    /// Whether somebody who wants to look into environments wants the one that
-    /// the node at a place is part of: a copy only when something went wrong in
-    /// it, for there may be many.
-    #[must_use]
-    pub fn is_worth_keeping(&self, place: u32) -> bool {
-        let Some(boot) = self.plan.session(place) else { return false };
-        let is_copy = self.plan.node(boot).is_some_and(|boot| boot.again.is_some());
-        let needs = self.plan.node(place).map_or(&[][..], |node| &node.needs);
-        !is_copy || self.second.contains(&boot) || needs.iter().any(|need| self.went_wrong(*need))
     }
 
     /// The failures that ended deciding nodes, in the order they happened.

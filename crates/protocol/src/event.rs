@@ -308,6 +308,16 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_of_a_newer_version_is_one_that_is_not_known() {
+        let line = r#"{"run":"0193d0c8-0000-7000-8000-000000000001","seq":3,"at_us":7,
+            "event":"suite-grown","node":1,"why":"full-moon","tests":[["p","TestA"]],"nodes":[]}"#;
+        let event: RunEvent = serde_json::from_str(line).expect("only the reason is new");
+        let tests = vec![("p".to_owned(), "TestA".to_owned())];
+        let (why, nodes) = (SuiteGrowth::Unknown, Vec::new());
+        assert_eq!(event.kind, RunEventKind::SuiteGrown { node: 1, why, tests, nodes });
+    }
+
+    #[test]
     fn a_field_of_a_newer_version_is_passed_over() {
         let line = r#"{"run":"0193d0c8-0000-7000-8000-000000000001","seq":4,"at_us":7,
             "event":"cancel-requested","reason":"Ctrl-C","by":"somebody"}"#;

@@ -43,9 +43,6 @@ const EXCERPT: usize = 16 << 10;
 /// holds, for the other half is what JSON adds.
 const NAMES: usize = FRAME_LIMIT / 2;
 
-/// Tests of a suite that get an environment each, at most: each costs a boot.
-const ENVIRONMENTS: usize = 500;
-
 /// What tests wrote that is not told yet, by program and test.
 type Outputs = BTreeMap<(String, Option<String>), Tail>;
 
@@ -142,7 +139,7 @@ impl<'a> Suite<'a> {
         let selected = match &self.target {
             Some(_) if self.stage.only.is_none() => {
                 let Spread { here, apart } = suite.spread(&tests);
-                if apart.len() > ENVIRONMENTS {
+                if apart.len() > Spread::MOST {
                     return Err(too_many_environments(apart.len()));
                 }
                 match apart.is_empty() {
@@ -341,8 +338,8 @@ impl<'a> Suite<'a> {
 }
 
 fn too_many_environments(tests: usize) -> Failure {
-    let message =
-        format!("{tests} tests would get an environment each, at most {ENVIRONMENTS} may");
+    let most = Spread::MOST;
+    let message = format!("{tests} tests would get an environment each, at most {most} may");
     Failure::config("suite.too_many_environments", message)
         .hint("give only those `isolation: fresh` that need it, by `overrides`")
 }

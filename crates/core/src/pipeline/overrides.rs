@@ -41,6 +41,12 @@ pub struct Spread {
     pub apart: Vec<(String, String)>,
 }
 
+impl Spread {
+    /// Tests of a suite that get an environment each, at most: each costs a
+    /// boot.
+    pub const MOST: usize = 500;
+}
+
 impl Suite {
     /// What holds for a test: of each setting, what the first override says
     /// that is for the test and says something, else what the suite says.
