@@ -238,11 +238,15 @@ fn publish(dir: &Path, id: &str, ran: &Ran) -> Result<UnixListener, CommandError
         let options = options.write(true).create_new(true).mode(0o600);
         options.open(dir.join(name)).and_then(|mut file| file.write_all(text.as_bytes()))
     };
-    let mut clusters = Vec::new();
+    let mut clusters: Vec<String> = Vec::new();
     for held in &ran.kept {
         for (cluster, kubeconfig) in held.kubeconfigs() {
-            write(format!("kubeconfig-{cluster}"), kubeconfig)?;
-            clusters.push(cluster.to_string());
+            // Several environments of a run have clusters of the same name.
+            let numbered = (2..).map(|number| format!("{cluster}-{number}"));
+            let mut names = std::iter::once(cluster.to_string()).chain(numbered);
+            let name = names.find(|name| !clusters.contains(name)).unwrap_or_default();
+            write(format!("kubeconfig-{name}"), kubeconfig)?;
+            clusters.push(name);
         }
     }
     let header = ran.summary.run.as_ref();

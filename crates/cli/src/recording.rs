@@ -61,12 +61,16 @@ impl Recording {
     fn learn(&self, event: &RunEvent) -> Result<(), Failure> {
         let RunEventKind::NodeFinished { node, outcome, .. } = &event.kind else { return Ok(()) };
         let NodeOutcome::Done { hit: false, .. } = outcome else { return Ok(()) };
+        let Some(first) = self.summary.first(*node) else { return Ok(()) };
         let Some(node) = self.summary.nodes.get(*node as usize) else { return Ok(()) };
+        // Some tests of a suite take less than all of them.
+        if node.part {
+            return Ok(());
+        }
         let (Some(start), Some(end)) = (node.start_us, node.end_us) else { return Ok(()) };
         let project = self.summary.run.as_ref().map_or("", |run| run.project.as_str());
         // Another try of a node takes as long as that one.
-        let first = node.plan.again.and_then(|first| self.summary.nodes.get(first as usize));
-        let name = history_name(project, &first.unwrap_or(node).plan.name);
+        let name = history_name(project, &first.plan.name);
         let series = Series { group: NODES, name: &name };
         let took = Duration::from_micros(end.saturating_sub(start));
         self.store.records().record_duration(self.scope, series, took)?;

@@ -24,6 +24,8 @@ mod languages;
 mod locks;
 #[path = "support/processes.rs"]
 mod processes;
+#[path = "builds/retries.rs"]
+mod retries;
 #[path = "builds/storage.rs"]
 mod storage;
 mod support;

@@ -260,8 +260,13 @@ fn kill_component(owner: &Child, name: &str) {
 fn course(ran: &Ran) -> (Vec<String>, usize, Vec<String>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let grown = events(ran, "plan-grown");
-    let planned = events(ran, "planned").into_iter().chain(grown.clone());
+    let mut planned: Vec<_> = ["planned", "plan-grown", "suite-grown"]
+        .iter()
+        .flat_map(|kind| events(ran, kind))
+        .collect();
+    planned.sort_by_key(|event| event["seq"].as_u64());
     let names: Vec<String> = planned
+        .iter()
         .flat_map(|event| event["nodes"].as_array().cloned().unwrap_or_default())
         .map(|node| text(&node["name"]))
         .collect();
@@ -327,4 +332,85 @@ fn what_a_dead_component_voids_is_tried_once_elsewhere() {
     assert!(explained.contains("FAIL  waits/waits waits  breaks its environment\n"), "{explained}");
     let first = "void  default/waits: kube-scheduler of node c0n0 ended by itself (signal 9)\n";
     assert!(explained.contains(first), "{explained}");
+}
+
+/// Tests of suites that ran, and the outcome of each try.
+fn outcomes(ran: &Ran) -> Vec<String> {
+    let finished = events(ran, "test-finished").into_iter();
+    let line = |event: Value| format!("{} {}", event["test"], event["outcome"]).replace('"', "");
+    finished.map(line).collect()
+}
+
+#[test]
+fn what_fails_is_tried_again_in_another_environment() {
+    let project = shop();
+    let ran = run(&project, &["run", "flaky", "--format", "json"]);
+    assert_eq!(ran.code, 0, "{}", ran.text());
+    // The second environment has nothing of the first.
+    assert_eq!(outcomes(&ran), ["flaky failed", "flaky passed"]);
+    let (_, void, done) = course(&ran);
+    assert_eq!(void, 0);
+    let of_sessions: Vec<_> = done.iter().filter(|name| name.starts_with("bare/")).collect();
+    assert_eq!(
+        of_sessions,
+        [
+            "bare/boot",
+            "bare/install",
+            "bare/flaky",
+            "bare/evidence",
+            "bare/drop",
+            "bare/boot#2",
+            "bare/install#2",
+            "bare/flaky#2",
+            "bare/drop#2",
+        ]
+    );
+    let explained = project.run(&["explain"]).stdout;
+    assert!(explained.contains("FLAKY  flaky/flaky flaky  failed, then passed\n"), "{explained}");
+}
+
+#[test]
+fn what_is_fresh_has_an_environment_of_its_own() {
+    let project = shop();
+    let ran = run(&project, &["run", "fresh", "--format", "json"]);
+    assert_eq!(ran.code, 0, "{}", ran.text());
+    let mut said = outcomes(&ran);
+    said.sort();
+    assert_snapshot!(said.join("\n"), @r"
+    TestOne passed
+    TestTogetherMakes passed
+    TestTogetherSees passed
+    TestTwo failed
+    TestTwo passed
+    ");
+    let (_, _, mut done) = course(&ran);
+    done.retain(|name| !name.contains("/evidence"));
+    done.sort();
+    assert_snapshot!(done.join("\n"), @"
+    bare/fresh
+    bare/fresh#2
+    bare/fresh#3
+    bare/fresh#4
+    bare/fresh/boot
+    bare/fresh/boot#2
+    bare/fresh/boot#3
+    bare/fresh/boot#4
+    bare/fresh/drop
+    bare/fresh/drop#2
+    bare/fresh/drop#3
+    bare/fresh/drop#4
+    bare/fresh/install
+    bare/fresh/install#2
+    bare/fresh/install#3
+    bare/fresh/install#4
+    build/shop
+    build/tests
+    image/migrate
+    image/shop
+    ");
+    let explained = project.run(&["explain"]).stdout;
+    assert!(
+        explained.contains("FLAKY  fresh/alone.test TestTwo  failed, then passed\n"),
+        "{explained}"
+    );
 }

@@ -272,6 +272,12 @@ impl Problems {
         }
     }
 
+    /// What stands at a place in the file; what a terminal would act upon is
+    /// replaced by as many other bytes.
+    pub(crate) fn text(&self, span: Span) -> &str {
+        self.source.text(span)
+    }
+
     /// Whether more diagnostics are only counted: suggestions need not be
     /// looked for any more.
     pub(crate) fn is_full(&self) -> bool {

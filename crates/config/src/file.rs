@@ -244,13 +244,13 @@ section! {
         env: Map<Variable, String>, optional;
         /// Environments; each runs all tests.
         environments: List<Name>, default "none: the tests run in the sandbox alone";
-        /// How tests share an environment: `shared` or `serial`.
+        /// How tests share an environment: `shared`, `serial` or `fresh` (one for each test).
         isolation: Isolation, default "`shared`";
         /// How long one test may take.
         test_timeout: Duration, default "`10m`";
         /// How often a failed test is tried again, at most 10 times.
         retries: Number<0, 10>, default "`0`";
-        /// Other settings for some tests (not available yet).
+        /// Other settings for some tests; the first that matches and sets a field wins.
         overrides: List<OverrideFile>, optional;
         /// What a failing test leaves in `$ARTIFACTS` that is kept.
         collect: List<Collect>, default "nothing";
@@ -260,7 +260,7 @@ section! {
 section! {
     /// Other settings for some tests of a suite.
     OverrideFile {
-        /// Which tests.
+        /// Which tests, such as `test(~Failover) and not program(=load.test)`.
         filter: String, required;
         /// How they share an environment.
         isolation: Isolation, optional;
@@ -323,5 +323,6 @@ pub(crate) fn chapters() -> Vec<Chapter> {
         chapter::<InstallFile>("environments.NAME.install"),
         chapter::<ReadyFile>("environments.NAME.ready"),
         chapter::<SuiteFile>("suites.NAME"),
+        chapter::<OverrideFile>("suites.NAME.overrides"),
     ]
 }

@@ -7,6 +7,7 @@
 
 mod kinds;
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use serde_json::Value as Json;
@@ -190,6 +191,18 @@ impl<'a> Reader<'a> {
         let path: Vec<&str> = self.at.iter().map(|key| key.text.as_str()).collect();
         diagnostic.at = path.join(".");
         self.problems.push(span, diagnostic);
+    }
+
+    /// The place of a part of a text that was read at `span`; all of it where
+    /// the file spells the text otherwise, with escapes or over lines.
+    pub(crate) fn within(&self, span: Span, text: &str, part: Range<usize>) -> Span {
+        match self.problems.text(span).find(text) {
+            Some(at) if !text.is_empty() => {
+                let start = span.start() + at;
+                Span::new(start + part.start, start + part.end)
+            }
+            _ => span,
+        }
     }
 
     /// Does something below a key of the file.

@@ -55,6 +55,11 @@ impl Source {
         &self.name
     }
 
+    /// What stands at a place.
+    pub(crate) fn text(&self, span: Span) -> &str {
+        self.text.get(span.range()).unwrap_or_default()
+    }
+
     /// Line and column in characters, both from 1.
     pub(crate) fn line_column(&self, offset: usize) -> (usize, usize) {
         let line = self.lines.partition_point(|start| *start <= offset);
@@ -71,8 +76,7 @@ impl Source {
 
     /// The part of a span on its first line: what is pointed at.
     pub(crate) fn first_line(&self, span: Span) -> Span {
-        let text = self.text.get(span.range()).unwrap_or_default();
-        let line = text.lines().next().unwrap_or_default().trim_end();
+        let line = self.text(span).lines().next().unwrap_or_default().trim_end();
         Span::new(span.start(), span.start() + line.len())
     }
 }

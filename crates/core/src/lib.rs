@@ -8,6 +8,7 @@ pub mod account;
 pub mod action;
 pub mod digest;
 pub mod failure;
+pub mod filter;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod ids;

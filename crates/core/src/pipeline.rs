@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::name::Name;
 
+pub use self::overrides::{Override, Spread, TestSettings};
+
+mod overrides;
+
 /// A checked pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pipeline {
@@ -302,6 +306,8 @@ pub struct Suite {
     pub test_timeout: Duration,
     /// How often a failed test is tried again.
     pub retries: u32,
+    /// Other settings for some tests; see [`Suite::settings`].
+    pub overrides: Vec<Override>,
     /// What a failing test leaves that is kept.
     pub collect: Vec<String>,
 }
@@ -343,6 +349,14 @@ pub enum Isolation {
     Serial,
     /// An environment for each test.
     Fresh,
+}
+
+impl Adapter {
+    /// Whether single tests can be run, and be named before they run.
+    #[must_use]
+    pub fn selects(self) -> bool {
+        self != Self::Junit
+    }
 }
 
 impl Pipeline {

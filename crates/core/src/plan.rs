@@ -9,11 +9,15 @@ use crate::action::{Action, CommandAction, ImageAction, ImageBase, ImageLayerFil
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::name::Name;
-use crate::pipeline::{Base, Build, Command, FileSource, Image, InstallAction, Pipeline};
+use crate::pipeline::{
+    Base, Build, Command, FileSource, Image, InstallAction, Isolation, Pipeline,
+};
 use crate::stage::{Boot, BootCluster, Install, SessionImage, Stage, Step, StepAction, SuiteStage};
 use crate::step;
 
-mod elsewhere;
+pub use self::growth::Growth;
+
+mod growth;
 
 /// A graph of work. Nodes stand behind all that they need.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,7 +39,8 @@ pub struct Node {
     pub when: When,
     /// What it does.
     pub work: Work,
-    /// The place of the node that this one is another try of, elsewhere.
+    /// The place of the node that this one is a copy of, as another try or in
+    /// another environment.
     pub again: Option<u32>,
 }
 
@@ -166,6 +171,15 @@ impl Node {
         }
     }
 
+    /// Whether it runs only some of the tests that its suite selects.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        match &self.work {
+            Work::Stage { stage: Stage::Suite(suite), .. } => suite.only.is_some(),
+            _ => false,
+        }
+    }
+
     /// The environment that it is part of, when it is.
     #[must_use]
     pub fn environment(&self) -> Option<&Name> {
@@ -214,7 +228,15 @@ impl Planner<'_> {
             }
         }
         for (environment, suites) in environments {
-            self.session(environment, &suites)?;
+            let is_fresh = |name: &&Name| pipeline.suites[*name].isolation == Isolation::Fresh;
+            let (fresh, shared): (Vec<_>, Vec<_>) = suites.into_iter().partition(is_fresh);
+            if !shared.is_empty() {
+                self.session(environment, &shared)?;
+            }
+            // Nobody else's tests are in its environments.
+            for suite in fresh {
+                self.session(environment, &[suite])?;
+            }
         }
         for (name, suite) in selected {
             if suite.environments.is_empty() {
@@ -274,7 +296,13 @@ impl Planner<'_> {
             clusters,
             egress: egress.into_iter().collect(),
         });
-        let name = |what: &str| format!("{environment}/{what}");
+        let of = match suites {
+            [suite] if pipeline.suites[*suite].isolation == Isolation::Fresh => {
+                format!("{environment}/{suite}")
+            }
+            _ => environment.to_string(),
+        };
+        let name = |what: &str| format!("{of}/{what}");
         let boot = self.stage(name("boot"), None, Some(environment), &[], When::AllWell, boot);
 
         let mut images = BTreeMap::new();
@@ -313,7 +341,7 @@ impl Planner<'_> {
             let needs = [install, last[last.len() - 1]];
             let when = When::AllWell;
             let place = self.stage(
-                name(suite.as_str()),
+                format!("{environment}/{suite}"),
                 Some(boot),
                 Some(environment),
                 &needs,
@@ -372,7 +400,7 @@ impl Planner<'_> {
             None => Input::Tree((self.facts.trees)(&Sources(Vec::new()))?),
         };
         let (name, suite) = (name.clone(), suite.clone());
-        Ok(Stage::Suite(Box::new(SuiteStage { name, tree, suite })))
+        Ok(Stage::Suite(Box::new(SuiteStage { name, tree, suite, only: None, tried: 0 })))
     }
 
     fn build(&mut self, name: &Name, step: step::Step) -> Result<u32, Failure> {

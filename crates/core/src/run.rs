@@ -2,8 +2,10 @@
 //! next. The dispatcher in `seatrial-engine` carries it out.
 //!
 //! A component's death says nothing about the product: the session in which it
-//! happened is void, and tried once elsewhere (`docs/design/002`). The nodes of
-//! that other try are the only ones that a plan gets while it is run.
+//! happened is void, and tried once elsewhere (`docs/design/002`). Tests that
+//! failed are tried again as often as their suite says, and some get an
+//! environment each (`docs/design/003`). The nodes for that are the only ones
+//! that a plan gets while it is run.
 //!
 //! ```text
 //!            Started             Finished
@@ -16,12 +18,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::ids::{AttemptId, Epoch};
-use crate::plan::{Node, Plan, place_of};
+use crate::plan::{Growth, Node, Plan, place_of};
 use crate::verdict::Verdict;
 
 pub use self::decide::{Capacity, Decision, priorities};
 
 mod decide;
+mod growth;
 
 /// Where one node of the plan is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +84,14 @@ pub enum Change {
         /// The node that is the reason; `None`: the run was cancelled.
         because: Option<u32>,
     },
-    /// A session is void: the plan got the nodes that try it elsewhere.
-    Grown {
-        /// The place of the node that began it.
-        boot: u32,
+    /// The plan got nodes.
+    Grown(Growth),
+    /// A suite said which tests it will run.
+    Listed {
+        /// The suite's node.
+        node: u32,
+        /// Program and name of each; parts of tests are not among them.
+        tests: Vec<(String, String)>,
     },
     /// A test of a suite ended with this verdict.
     Test {
@@ -136,11 +143,21 @@ pub struct RunState {
     tests: BTreeMap<(u32, String, String), Verdict>,
     /// Nodes in which some try of a test did not do well.
     unwell: BTreeSet<u32>,
+    /// What suites said that they will run, in their order.
+    listed: BTreeMap<u32, Vec<(String, String)>>,
+    /// Tests that failed, by the node that tried them.
+    failed: BTreeMap<u32, BTreeSet<(String, String)>>,
     cancelled: bool,
-    /// Boots of sessions in which a component died, to be tried elsewhere.
-    lost: BTreeSet<u32>,
-    /// Nodes that another one is another try of: they decide nothing.
+    /// By what the plan is to grow.
+    wanted: BTreeSet<Growth>,
+    /// Nodes of sessions in which a component died: they decide nothing.
     void: BTreeSet<u32>,
+    /// Boots that try a void session again.
+    second: BTreeSet<u32>,
+    /// Suites of which tests got an environment each, by their first try.
+    spread: BTreeSet<u32>,
+    /// The node that let happen what can happen now: by its end, mostly.
+    latest: Option<u32>,
     /// For each node, those that need it.
     needed_by: Vec<Vec<u32>>,
     /// For each node, how many of those that it needs have not ended.
@@ -167,13 +184,6 @@ impl RunState {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
-    }
-
-    /// The nodes that the plan gets when the session that `boot` began is tried
-    /// elsewhere now.
-    #[must_use]
-    pub fn elsewhere(&self, boot: u32) -> Vec<Node> {
-        self.plan.elsewhere(boot, |place| self.is_done(place))
     }
 
     /// Puts nodes behind all others.
@@ -206,21 +216,27 @@ impl RunState {
             Change::CancelRequested => {
                 self.cancelled = true;
                 // Nothing is tried again.
-                self.lost.clear();
+                self.wanted.clear();
                 let waiting =
                     (0..).zip(&self.nodes).filter(|(_, state)| **state == NodeState::Waiting);
                 self.open.extend(waiting.map(|(place, _)| place));
             }
-            Change::Grown { boot } => {
-                if !self.lost.remove(&boot) {
-                    return Err(IllegalChange::WrongState {
-                        node: boot,
-                        change: "tried elsewhere",
-                    });
+            Change::Grown(growth) => {
+                if !self.wanted.remove(&growth) {
+                    let (Growth::Void { boot: node }
+                    | Growth::Retry { suite: node }
+                    | Growth::Fresh { suite: node }) = growth;
+                    return Err(IllegalChange::WrongState { node, change: "grown from" });
                 }
-                let nodes = self.elsewhere(boot);
-                self.void.extend(nodes.iter().filter_map(|node| node.again));
-                self.add(nodes);
+                self.grow(growth);
+            }
+            Change::Listed { node, tests } => {
+                if !matches!(self.slot(node)?, NodeState::Running { .. }) {
+                    return Err(IllegalChange::WrongState { node, change: "listed" });
+                }
+                self.listed.entry(node).or_insert(tests);
+                let wanted = self.wants_spread(node);
+                self.wanted.extend(wanted);
             }
             Change::Started { node, attempt, epoch } => {
                 let slot = self.slot(node)?;
@@ -241,6 +257,7 @@ impl RunState {
                 }
                 self.running.remove(&node);
                 self.ended.push(node);
+                self.latest = Some(node);
                 self.end(node, ending);
             }
             Change::Skipped { node, because } => {
@@ -258,9 +275,12 @@ impl RunState {
                 if verdict > Verdict::Flaky {
                     self.unwell.insert(node);
                 }
-                let first = self.plan.node(node).and_then(|node| node.again).unwrap_or(node);
+                if verdict == Verdict::Failed {
+                    let failed = self.failed.entry(node).or_default();
+                    failed.insert((program.clone(), test.clone()));
+                }
                 self.tests
-                    .entry((first, program, test))
+                    .entry((self.plan.first(node), program, test))
                     .and_modify(|before| *before = before.retried(verdict))
                     .or_insert(verdict);
             }
@@ -270,7 +290,7 @@ impl RunState {
 
     fn end(&mut self, place: u32, ending: Ending) {
         let well = matches!(ending, Ending::Done(_));
-        self.lost.extend(self.loses(place, &ending));
+        self.wanted.extend(self.wants(place, &ending));
         self.nodes[place as usize] = NodeState::Ended(ending);
         self.left -= 1;
         for next in &self.needed_by[place as usize] {
@@ -283,15 +303,6 @@ impl RunState {
         }
     }
 
-    /// The session that is to be tried elsewhere since this node ended so.
-    fn loses(&self, place: u32, ending: &Ending) -> Option<u32> {
-        let Ending::Failed(failure) = ending else { return None };
-        let boot = self.plan.session(place)?;
-        let again = self.plan.node(boot)?.again.is_some() || self.void.contains(&boot);
-        let died = failure.code == Failure::COMPONENT_DIED && self.decides(place);
-        (died && !again && !self.cancelled).then_some(boot)
-    }
-
     /// Whether the verdict waits for a node.
     fn decides(&self, place: u32) -> bool {
         self.plan.decides(place) && !self.void.contains(&place)
@@ -301,7 +312,7 @@ impl RunState {
     /// nothing, but tests that it had are put together with their other try.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
-        if !self.lost.is_empty() || self.running.iter().any(|place| self.decides(*place)) {
+        if !self.wanted.is_empty() || self.running.iter().any(|place| self.decides(*place)) {
             return None;
         }
         let mut verdicts = Vec::new();

@@ -117,6 +117,10 @@ pub struct SuiteStage<I> {
     pub tree: I,
     /// What the pipeline says of it.
     pub suite: Suite,
+    /// Program and name of the tests that are run; `None`: all that it selects.
+    pub only: Option<Vec<(String, String)>>,
+    /// How often these were tried before.
+    pub tried: u32,
 }
 
 impl<I> Stage<I> {
@@ -151,6 +155,8 @@ impl<I> Stage<I> {
                 tree: resolve(stage.tree)?,
                 name: stage.name,
                 suite: stage.suite,
+                only: stage.only,
+                tried: stage.tried,
             })),
             Self::Install(install) => {
                 let mut images = BTreeMap::new();

@@ -73,6 +73,7 @@ pub(crate) fn guestbook() -> Pipeline {
         isolation: Isolation::Shared,
         test_timeout: Suite::TEST_TIMEOUT,
         retries: 0,
+        overrides: Vec::new(),
         collect: Vec::new(),
     };
     Pipeline {

@@ -1,8 +1,8 @@
 //! Run state from run events: the one reading of them, live and recorded.
 
-use seatrial_core::plan::Plan;
+use seatrial_core::plan::{Growth, Plan};
 use seatrial_core::run::{Change, Ending, IllegalChange, RunState};
-use seatrial_protocol::event::{NodeOutcome, RunEventKind};
+use seatrial_protocol::event::{NodeOutcome, RunEventKind, SuiteGrowth};
 
 /// The state that a run of `plan` is in after these events. The dispatcher
 /// changes its own state in no other way, so a recording tells all of it.
@@ -41,14 +41,21 @@ pub(crate) fn change_of(event: &RunEventKind) -> Option<Change> {
             let test = (program.clone(), test.clone());
             Change::Test { node: *node, test, verdict: outcome.verdict()? }
         }
-        RunEventKind::PlanGrown { boot, .. } => Change::Grown { boot: *boot },
+        RunEventKind::PlanGrown { boot, .. } => Change::Grown(Growth::Void { boot: *boot }),
+        RunEventKind::SuiteGrown { node, why, .. } => Change::Grown(match why {
+            SuiteGrowth::Retry => Growth::Retry { suite: *node },
+            SuiteGrowth::Fresh => Growth::Fresh { suite: *node },
+            SuiteGrowth::Unknown => return None,
+        }),
+        RunEventKind::TestsSelected { node, tests, .. } => {
+            Change::Listed { node: *node, tests: tests.clone() }
+        }
         RunEventKind::CancelRequested { .. } => Change::CancelRequested,
         RunEventKind::RunStarted { .. }
         | RunEventKind::Planned { .. }
         | RunEventKind::NodeProgress { .. }
         | RunEventKind::NodeKeyed { .. }
         | RunEventKind::NodeSpan { .. }
-        | RunEventKind::TestsSelected { .. }
         | RunEventKind::TestStarted { .. }
         | RunEventKind::Warning { .. }
         | RunEventKind::Evidence { .. }

@@ -59,6 +59,18 @@ pub enum RunEventKind {
         /// What the plan got, at the places that follow those it had.
         nodes: Vec<PlannedNode>,
     },
+    /// Some tests of a suite are tried again, or get an environment each: the
+    /// plan got nodes that run them.
+    SuiteGrown {
+        /// The place of the suite's node.
+        node: u32,
+        /// Why.
+        why: SuiteGrowth,
+        /// Program and name of the tests.
+        tests: Vec<(String, String)>,
+        /// What the plan got, at the places that follow those it had.
+        nodes: Vec<PlannedNode>,
+    },
     /// A node began on a worker.
     NodeStarted {
         /// The node's place in the plan.
@@ -235,9 +247,23 @@ pub struct PlannedNode {
     pub expected_s: Option<f64>,
     /// Fastest recorded seconds.
     pub fastest_s: Option<f64>,
-    /// The place of the node that this one is another try of, elsewhere.
+    /// The place of the node that this one is a copy of, as another try or in
+    /// another environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<u32>,
+}
+
+/// Why the plan got nodes for tests of a suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SuiteGrowth {
+    /// They failed, and may be tried again.
+    Retry,
+    /// Each gets an environment of its own.
+    Fresh,
+    /// A reason of a newer version.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How a node ended.
@@ -279,6 +305,16 @@ mod tests {
             "event":"moon-rose","phase":{"full":true},"names":["x"]}"#;
         let event: RunEvent = serde_json::from_str(line).expect("only the kind is new");
         assert_eq!((event.seq, event.at_us, event.kind), (3, 7, RunEventKind::Unknown));
+    }
+
+    #[test]
+    fn a_reason_of_a_newer_version_is_one_that_is_not_known() {
+        let line = r#"{"run":"0193d0c8-0000-7000-8000-000000000001","seq":3,"at_us":7,
+            "event":"suite-grown","node":1,"why":"full-moon","tests":[["p","TestA"]],"nodes":[]}"#;
+        let event: RunEvent = serde_json::from_str(line).expect("only the reason is new");
+        let tests = vec![("p".to_owned(), "TestA".to_owned())];
+        let (why, nodes) = (SuiteGrowth::Unknown, Vec::new());
+        assert_eq!(event.kind, RunEventKind::SuiteGrown { node: 1, why, tests, nodes });
     }
 
     #[test]

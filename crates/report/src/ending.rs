@@ -28,6 +28,7 @@ pub(crate) fn ending(summary: &Summary, colour: Colour) -> String {
         let _ = write!(out, "\n{}", failure_block(name.as_deref(), failure, colour));
     }
     out.push_str(&failing_tests(summary, colour));
+    out.push_str(&flaky_tests(summary, colour));
     for (node, _, evidence) in &summary.evidence {
         let heading = format!("evidence  {}", summary.node_name(*node));
         let _ =
@@ -199,6 +200,35 @@ fn failing_tests(summary: &Summary, colour: Colour) -> String {
         unwell.iter().skip(FULL_TESTS).map(|test| test_name(test, summary)).collect();
     out.push_str(&names("      and", &rest));
     out
+}
+
+/// Tests that passed only when they were tried again, with what each try said.
+fn flaky_tests(summary: &Summary, colour: Colour) -> String {
+    let flaky: Vec<_> = flaky(summary).collect();
+    let mut out = String::new();
+    if flaky.is_empty() {
+        return out;
+    }
+    out.push('\n');
+    let word = colour.verdict(Some(Verdict::Flaky), "FLAKY");
+    for test in flaky.iter().take(NAMES) {
+        let _ = writeln!(out, "{word}  {}  {}", test_name(test, summary), course(test));
+    }
+    let rest = flaky.iter().skip(NAMES).map(|test| test_name(test, summary));
+    out.push_str(&names("      and", &rest.collect::<Vec<_>>()));
+    out
+}
+
+/// Tests that passed only when they were tried again, without parts of others.
+pub(crate) fn flaky(summary: &Summary) -> impl Iterator<Item = &TestSummary> {
+    let tests = summary.tests().iter();
+    tests.filter(|test| !test.subtest && test.verdict() == Some(Verdict::Flaky))
+}
+
+/// What each try of a test said: `failed, then passed`.
+pub(crate) fn course(test: &TestSummary) -> String {
+    let word = |one: &Try| one.outcome.verdict().map_or("skipped", Verdict::word);
+    test.tries.iter().map(word).collect::<Vec<_>>().join(", then ")
 }
 
 /// A list of names, one a line after `lead`, bounded.

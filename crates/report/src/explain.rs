@@ -92,6 +92,13 @@ fn why_section(out: &mut String, summary: &Summary) {
             }
         }
     }
+    for test in ending::flaky(summary).take(ending::FULL_TESTS) {
+        let name = ending::test_name(test, summary);
+        let _ = writeln!(body, "FLAKY  {name}  {}", ending::course(test));
+        for said in test.tries.iter().flat_map(|one| [&one.message, &one.output]).flatten() {
+            body.push_str(&text::indented(said, "      "));
+        }
+    }
     let rest: Vec<String> = unwell
         .iter()
         .skip(ending::FULL_TESTS)

@@ -240,6 +240,24 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_is_not_in_the_next_try_is_no_failure() {
+        insta::assert_snapshot!(xml(&sample::retried()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="guestbook" tests="3" skipped="0" failures="0" errors="0" time="24.462">
+            <testsuite name="e2e/api.test on default" tests="3" skipped="0" errors="0" failures="0" time="1.897">
+                <testcase name="TestConfig" classname="e2e/api.test on default" time="0.299"/>
+                <testcase name="TestScale" classname="e2e/api.test on default" time="1.199">
+                    <flakyFailure time="0.399" message="failed" type="failed"></flakyFailure>
+                </testcase>
+                <testcase name="TestScale/down" classname="e2e/api.test on default" time="0.300">
+                    <flakyFailure time="0.300" message="failed" type="failed">scale_test.go:40: still 3 pods</flakyFailure>
+                </testcase>
+            </testsuite>
+        </testsuites>
+        "#);
+    }
+
+    #[test]
     fn a_run_that_broke_before_its_tests_is_an_error() {
         insta::assert_snapshot!(xml(&sample::broken()), @r#"
         <?xml version="1.0" encoding="UTF-8"?>

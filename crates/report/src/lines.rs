@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use seatrial_core::verdict::Verdict;
-use seatrial_protocol::event::{RunEvent, RunEventKind};
+use seatrial_protocol::event::{RunEvent, RunEventKind, SuiteGrowth};
 use seatrial_protocol::test::TestOutcome;
 
 use crate::colour::Colour;
@@ -62,6 +62,18 @@ impl Lines {
                 writeln!(out, "plan  {}", text::count(nodes.len(), "node"))
             }
             RunEventKind::PlanGrown { boot, nodes } => self.grown(*boot, nodes.len(), out),
+            RunEventKind::SuiteGrown { node, why, tests, nodes } => {
+                let name = self.summary.node_name(*node);
+                let (tests, nodes) = (tests.len(), text::count(nodes.len(), "node"));
+                let what = match (why, tests) {
+                    (SuiteGrowth::Retry, 1) => "is tried again",
+                    (SuiteGrowth::Retry, _) => "are tried again",
+                    (SuiteGrowth::Fresh, 1) => "gets an environment of its own",
+                    (SuiteGrowth::Fresh, _) => "get an environment each",
+                    (SuiteGrowth::Unknown, _) => "run on their own",
+                };
+                writeln!(out, "plan  {name}: {} {what}, {nodes}", text::count(tests, "test"))
+            }
             RunEventKind::NodeFinished { node, .. } | RunEventKind::NodeSkipped { node, .. } => {
                 self.node(*node, over, out)
             }

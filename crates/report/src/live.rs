@@ -56,6 +56,7 @@ impl Live {
             RunEventKind::RunStarted { .. }
             | RunEventKind::Planned { .. }
             | RunEventKind::PlanGrown { .. }
+            | RunEventKind::SuiteGrown { .. }
             | RunEventKind::NodeKeyed { .. }
             | RunEventKind::NodeSpan { .. }
             | RunEventKind::NodeSkipped { .. }

@@ -5,7 +5,9 @@ use seatrial_core::failure::Failure;
 use seatrial_core::ids::{AttemptId, Epoch, RunId};
 use seatrial_core::step::Step;
 use seatrial_core::verdict::Verdict;
-use seatrial_protocol::event::{NodeOutcome, PlannedNode, RunEvent, RunEventKind, Usage};
+use seatrial_protocol::event::{
+    NodeOutcome, PlannedNode, RunEvent, RunEventKind, SuiteGrowth, Usage,
+};
 use seatrial_protocol::test::TestOutcome;
 
 const SERVER: u32 = 0;
@@ -193,6 +195,36 @@ pub(crate) fn flaky() -> Vec<RunEvent> {
     r.over(16_100, Verdict::Flaky)
 }
 
+/// A run whose `TestScale` failed in its part `down`, and passed without that
+/// part in another environment.
+pub(crate) fn retried() -> Vec<RunEvent> {
+    let mut r = Recorder::new();
+    r.until_suite();
+    r.select(14_300, &["TestConfig", "TestScale"]);
+    r.test(14_600, "TestConfig", TestOutcome::Passed, 299, "");
+    r.begin(14_601, "TestScale");
+    r.test(15_000, "TestScale/down", TestOutcome::Failed, 300, "scale_test.go:40: still 3 pods");
+    r.test(15_000, "TestScale", TestOutcome::Failed, 399, "");
+    r.finish(15_001, SUITE, done(), 400);
+    let tests = vec![("api.test".to_owned(), "TestScale".to_owned())];
+    let (why, mut nodes) = (SuiteGrowth::Retry, session_again());
+    nodes[0].needs.push(SUITE);
+    r.at(15_002, RunEventKind::SuiteGrown { node: SUITE, why, tests, nodes });
+    r.start(15_003, DROP, Some(SUITE));
+    r.finish(15_100, DROP, done(), 40);
+    r.start(15_101, BOOT + AGAIN, Some(DROP));
+    r.finish(19_200, BOOT + AGAIN, done(), 4_500);
+    r.start(19_201, INSTALL + AGAIN, Some(BOOT + AGAIN));
+    r.finish(23_200, INSTALL + AGAIN, done(), 1_900);
+    r.start(23_201, SUITE + AGAIN, Some(INSTALL + AGAIN));
+    r.suite = SUITE + AGAIN;
+    r.select(23_250, &["TestScale"]);
+    r.test(24_450, "TestScale", TestOutcome::Passed, 1_199, "");
+    r.finish(24_460, SUITE + AGAIN, done(), 300);
+    r.verdict(24_462, Verdict::Flaky, vec![], Some(SUITE + AGAIN));
+    r.over(24_600, Verdict::Flaky)
+}
+
 pub(crate) fn build_failure() -> Vec<RunEvent> {
     let mut r = Recorder::new();
     let failure = Failure::product("build.failed", "`go build` ended with exit code 1")
@@ -236,13 +268,7 @@ fn died(second: impl FnOnce(&mut Recorder)) -> Recorder {
     r.begin(14_601, "TestScale");
     r.test(15_500, "TestScale", TestOutcome::Broken, 899, "scaling up");
     r.finish(15_502, SUITE, NodeOutcome::Failed { failure: death() }, 300);
-    let nodes = [BOOT, INSTALL, SUITE, EVIDENCE, DROP].map(|first| {
-        let node = plan().swap_remove(first as usize);
-        let needs = node.needs.iter().map(|need| if *need < BOOT { *need } else { need + AGAIN });
-        let name = format!("{}#2", node.name);
-        PlannedNode { name, needs: needs.collect(), again: Some(first), ..node }
-    });
-    r.at(15_503, RunEventKind::PlanGrown { boot: BOOT, nodes: nodes.to_vec() });
+    r.at(15_503, RunEventKind::PlanGrown { boot: BOOT, nodes: session_again() });
     r.start(15_504, EVIDENCE, Some(SUITE));
     r.finish(15_800, EVIDENCE, made("evidence"), 100);
     r.start(15_801, DROP, Some(EVIDENCE));
@@ -259,6 +285,17 @@ fn died(second: impl FnOnce(&mut Recorder)) -> Recorder {
     r.begin(24_351, "TestScale");
     second(&mut r);
     r
+}
+
+/// The nodes of the environment's session, to be done again.
+fn session_again() -> Vec<PlannedNode> {
+    let again = |first: u32| {
+        let node = plan().swap_remove(first as usize);
+        let needs = node.needs.iter().map(|need| if *need < BOOT { *need } else { need + AGAIN });
+        let name = format!("{}#2", node.name);
+        PlannedNode { name, needs: needs.collect(), again: Some(first), ..node }
+    };
+    [BOOT, INSTALL, SUITE, EVIDENCE, DROP].map(again).to_vec()
 }
 
 fn death() -> Failure {

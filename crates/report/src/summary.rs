@@ -14,7 +14,9 @@ use seatrial_core::ids::{RunId, SessionId};
 use seatrial_core::key::Record;
 use seatrial_core::step::Step;
 use seatrial_core::verdict::Verdict;
-use seatrial_protocol::event::{NodeOutcome, PlannedNode, RunEvent, RunEventKind, Usage};
+use seatrial_protocol::event::{
+    NodeOutcome, PlannedNode, RunEvent, RunEventKind, SuiteGrowth, Usage,
+};
 
 pub use self::test::{Counts, TestSummary, Try};
 use crate::text;
@@ -104,6 +106,8 @@ pub struct NodeSummary {
     pub progress: Option<Progress>,
     /// The node that tries it again elsewhere: then it decides nothing.
     pub elsewhere: Option<u32>,
+    /// Whether it runs only some of the tests of its suite.
+    pub part: bool,
     /// Its key and what that is made of, when it is an action that began.
     pub keyed: Option<(Digest, Record)>,
 }
@@ -214,11 +218,22 @@ impl Summary {
             RunEventKind::PlanGrown { nodes, .. } => {
                 for node in nodes {
                     let place = u32::try_from(self.nodes.len()).ok();
+                    let mut planned = NodeSummary::planned(node);
                     if let Some(first) = node.again.and_then(|first| self.node_mut(first)) {
                         first.elsewhere = place;
+                        planned.part = first.part;
                     }
-                    self.nodes.push(NodeSummary::planned(node));
+                    self.nodes.push(planned);
                 }
+            }
+            RunEventKind::SuiteGrown { node, why, tests, nodes } => {
+                for (program, test) in tests.iter().filter(|_| *why == SuiteGrowth::Retry) {
+                    self.tests.try_again(&self.nodes, *node, program, test);
+                }
+                self.nodes.extend(nodes.iter().map(|node| {
+                    let part = node.suite.is_some();
+                    NodeSummary { part, ..NodeSummary::planned(node) }
+                }));
             }
             RunEventKind::NodeStarted { node, after, .. } => {
                 if let Some(node) = self.node_mut(*node) {
@@ -318,6 +333,19 @@ impl Summary {
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts::of(self.tests())
+    }
+
+    /// The first of all nodes that a node is another try of; itself when it is
+    /// the first.
+    #[must_use]
+    pub fn first(&self, node: u32) -> Option<&NodeSummary> {
+        let mut found = self.nodes.get(node as usize)?;
+        // Another try stands behind what it tries again, in a sound recording.
+        let mut place = node;
+        while let Some(before) = found.plan.again.filter(|before| *before < place) {
+            (place, found) = (before, self.nodes.get(before as usize)?);
+        }
+        Some(found)
     }
 
     /// The name of a node, or its place when no plan names it.
@@ -428,6 +456,7 @@ impl NodeSummary {
             spans: Vec::new(),
             progress: None,
             elsewhere: None,
+            part: false,
             keyed: None,
         }
     }

@@ -1,9 +1,9 @@
 //! What is started to run tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use seatrial_core::pipeline::{Adapter, Command, Isolation, Suite};
+use seatrial_core::pipeline::{Adapter, Command, Isolation, Suite, TestSettings};
 
 use crate::list::{Listing, SIGINT, SIGQUIT, SIGTERM};
 use crate::{Invocation, libtest, pytest};
@@ -12,7 +12,7 @@ use crate::{Invocation, libtest, pytest};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// How many tests of one program may run at once, where they say that they
-    /// can. 1 for a suite whose isolation is not `shared`.
+    /// can and share what they test.
     pub parallel: u32,
     /// A directory in the sandbox that tests may write to, empty and new for
     /// each call: a report that was there before would be believed.
@@ -23,38 +23,60 @@ pub struct Options {
 const NAMES_LIMIT: usize = 64 << 10;
 
 /// The processes that run the tests of `listing`, to be started one after the
-/// other: one unless each test needs an environment or, as in Rust, a process of its
-/// own, or the names do not fit in an argument.
+/// other: one unless settings of its tests differ, each test needs an
+/// environment or, as in Rust, a process of its own, or the names do not fit in
+/// an argument.
 #[must_use]
 pub fn run(suite: &Suite, listing: &Listing, options: &Options) -> Vec<Invocation> {
     let batches = match suite.adapter {
-        Adapter::Go | Adapter::Ginkgo | Adapter::Pytest => batches(&listing.tests, suite.isolation),
-        Adapter::Rust => listing.tests.iter().map(|test| vec![test.clone()]).collect(),
-        Adapter::Exec | Adapter::Junit => vec![listing.tests.clone()],
+        // Its report names the tests afterwards: no setting of one is known.
+        Adapter::Junit => vec![Batch {
+            tests: listing.tests.clone(),
+            isolation: suite.isolation,
+            test_timeout: suite.test_timeout,
+            room: 0,
+        }],
+        _ => batches(suite, listing),
     };
     batches
         .into_iter()
         .enumerate()
-        .map(|(n, tests)| invocation(suite, listing, tests, n, options))
+        .map(|(n, batch)| invocation(suite, listing, batch, n, options))
         .collect()
 }
 
-fn batches(tests: &[String], isolation: Isolation) -> Vec<Vec<String>> {
-    let mut batches: Vec<Vec<String>> = Vec::new();
-    let mut room = 0;
-    for test in tests {
+/// Tests that one process runs.
+struct Batch {
+    tests: Vec<String>,
+    isolation: Isolation,
+    test_timeout: Duration,
+    /// Bytes that are left of its argument.
+    room: usize,
+}
+
+fn batches(suite: &Suite, listing: &Listing) -> Vec<Batch> {
+    let alone = suite.adapter == Adapter::Rust;
+    let mut batches: Vec<Batch> = Vec::new();
+    // The batch of each kind that may still get tests.
+    let mut open: HashMap<(Isolation, Duration), usize> = HashMap::new();
+    for test in &listing.tests {
+        let TestSettings { isolation, test_timeout, .. } =
+            suite.settings(&listing.program.name, test);
         // Quoting at most quadruples what a name needs.
         let size = test.len() * 4 + 1;
-        match batches.last_mut() {
-            Some(batch) if isolation != Isolation::Fresh && size <= room => {
-                batch.push(test.clone());
+        let kind = (isolation, test_timeout);
+        match open.get(&kind).map(|at| &mut batches[*at]) {
+            Some(batch) if !alone && isolation != Isolation::Fresh && size <= batch.room => {
+                batch.tests.push(test.clone());
+                batch.room -= size;
             }
             _ => {
-                batches.push(vec![test.clone()]);
-                room = NAMES_LIMIT;
+                open.insert(kind, batches.len());
+                let room = NAMES_LIMIT.saturating_sub(size);
+                let tests = vec![test.clone()];
+                batches.push(Batch { tests, isolation, test_timeout, room });
             }
         }
-        room = room.saturating_sub(size);
     }
     batches
 }
@@ -62,13 +84,14 @@ fn batches(tests: &[String], isolation: Isolation) -> Vec<Vec<String>> {
 fn invocation(
     suite: &Suite,
     listing: &Listing,
-    tests: Vec<String>,
+    batch: Batch,
     n: usize,
     options: &Options,
 ) -> Invocation {
+    let Batch { tests, isolation, test_timeout, .. } = batch;
     let count = u32::try_from(tests.len()).unwrap_or(u32::MAX).max(1);
-    let timeout = suite.test_timeout.saturating_mul(count);
-    let parallel = match suite.isolation {
+    let timeout = test_timeout.saturating_mul(count);
+    let parallel = match isolation {
         Isolation::Shared => options.parallel.max(1),
         Isolation::Serial | Isolation::Fresh => 1,
     };
@@ -147,7 +170,7 @@ fn invocation(
         env,
         report,
         timeout,
-        test_timeout: suite.test_timeout,
+        test_timeout,
         stop_signal,
     }
 }
@@ -177,6 +200,8 @@ fn go_duration(duration: Duration) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use seatrial_core::pipeline::Override;
+
     use super::*;
 
     /// A suite with one argument and nothing else of its own.
@@ -194,6 +219,7 @@ pub(crate) mod tests {
             isolation: Isolation::Shared,
             test_timeout: Duration::from_secs(60),
             retries: 0,
+            overrides: Vec::new(),
             collect: Vec::new(),
         }
     }
@@ -215,6 +241,18 @@ pub(crate) mod tests {
         insta::assert_snapshot!(argv(&fresh, &go), @r"
         /tests/e2e.test -test.v=test2json -test.paniconexit0 -test.count=1 -test.timeout=60000ms -test.parallel=1 -test.run=^(TestA)$ -extra
         /tests/e2e.test -test.v=test2json -test.paniconexit0 -test.count=1 -test.timeout=60000ms -test.parallel=1 -test.run=^(TestB)$ -extra
+        ");
+        let slow = Override {
+            filter: "test(=TestB)".parse().expect("a filter"),
+            isolation: Some(Isolation::Serial),
+            test_timeout: Some(Duration::from_secs(600)),
+            retries: None,
+        };
+        let other = Suite { overrides: vec![slow], ..suite(Adapter::Go) };
+        let go = Listing::of(Adapter::Go, "e2e.test", &["TestA", "TestB", "TestC"]);
+        insta::assert_snapshot!(argv(&other, &go), @"
+        /tests/e2e.test -test.v=test2json -test.paniconexit0 -test.count=1 -test.timeout=120000ms -test.parallel=4 -test.run=^(TestA|TestC)$ -extra
+        /tests/e2e.test -test.v=test2json -test.paniconexit0 -test.count=1 -test.timeout=600000ms -test.parallel=1 -test.run=^(TestB)$ -extra
         ");
         let specs = Listing::of(Adapter::Ginkgo, "e2e.test", &["[sig-apps] a (b)", "x\ny"]);
         insta::assert_snapshot!(argv(&suite(Adapter::Ginkgo), &specs), @r"/tests/e2e.test -test.paniconexit0 --ginkgo.v --ginkgo.no-color --ginkgo.timeout=120000ms --ginkgo.json-report=/reports/0.json --ginkgo.focus=^Suite (?:\[sig-apps\] a \(b\)|x\x0ay)$ -extra");

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use regex::RegexBuilder;
 use seatrial_core::failure::Failure;
-use seatrial_core::pipeline::Adapter;
+use seatrial_core::filter::Filter;
+use seatrial_core::name::Name;
+use seatrial_core::pipeline::{Adapter, Suite};
 
 use crate::list::Listing;
 
@@ -78,6 +80,64 @@ pub fn select(
     Ok(selected)
 }
 
+/// The listings with only these tests, by program and name, of those that are
+/// still listed: what is tried again, or alone.
+///
+/// # Errors
+/// `suite.tests_gone`: none of them is listed any more.
+pub fn only(
+    suite: &str,
+    listings: Vec<Listing>,
+    tests: &[(String, String)],
+) -> Result<Vec<Listing>, Failure> {
+    let listings = those(listings, tests);
+    if listings.is_empty() {
+        let message = format!(
+            "suite `{suite}` no longer lists the tests that are to be run on their own: {}",
+            tests.iter().map(|(_, test)| test.as_str()).take(10).collect::<Vec<_>>().join(", ")
+        );
+        return Err(Failure::product("suite.tests_gone", message)
+            .hint("a program should list the same tests each time that it is asked"));
+    }
+    Ok(listings)
+}
+
+/// The listings with only these tests, by program and name; programs of which
+/// no test is left are gone.
+#[must_use]
+pub fn those(mut listings: Vec<Listing>, tests: &[(String, String)]) -> Vec<Listing> {
+    let wanted: HashSet<(&str, &str)> =
+        tests.iter().map(|(program, test)| (program.as_str(), test.as_str())).collect();
+    for listing in &mut listings {
+        let program = &listing.program.name;
+        listing.tests.retain(|test| wanted.contains(&(program.as_str(), test.as_str())));
+    }
+    listings.retain(|listing| !listing.tests.is_empty());
+    listings
+}
+
+/// What is said of overrides that are for none of the listed tests, as when a
+/// test was renamed.
+#[must_use]
+pub fn overrides_without_tests(name: &Name, suite: &Suite, listings: &[Listing]) -> Vec<Failure> {
+    let meant = |filter: &Filter| {
+        listings.iter().any(|listing| {
+            listing.tests.iter().any(|test| filter.matches(&listing.program.name, test))
+        })
+    };
+    let filters = suite.overrides.iter().map(|other| &other.filter);
+    let without = filters.filter(|filter| !meant(filter));
+    let warning = |filter: &Filter| {
+        let message = format!(
+            "the override for `{}` of suite `{name}` is for none of its tests",
+            filter.as_str()
+        );
+        Failure::config("suite.override_without_tests", message)
+            .hint("a filter names tests as they are listed, without their parts: `test(=TestA)`")
+    };
+    without.map(warning).collect()
+}
+
 struct Pattern<'a> {
     text: &'a str,
     regex: regex::Regex,
@@ -126,6 +186,8 @@ fn ambiguous(suite: &str, what: &str, name: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use seatrial_core::pipeline::Override;
+
     use super::*;
 
     fn listing(program: &str, tests: &[&str]) -> Listing {
@@ -155,6 +217,41 @@ mod tests {
             ["a.test:TestB", "b.test:TestC"]
         );
         assert_eq!(names(&select("e2e", all(), &patterns(&["TestA"])).unwrap()), ["a.test:TestA"]);
+    }
+
+    #[test]
+    fn what_is_run_alone_is_still_listed() {
+        let all = || vec![listing("a.test", &["TestA", "TestB"]), listing("b.test", &["TestA"])];
+        let tests = |tests: &[(&str, &str)]| -> Vec<(String, String)> {
+            tests.iter().map(|(p, t)| ((*p).to_owned(), (*t).to_owned())).collect()
+        };
+        let some = only("e2e", all(), &tests(&[("a.test", "TestA"), ("a.test", "TestGone")]));
+        assert_eq!(names(&some.expect("one is listed")), ["a.test:TestA"]);
+        let gone =
+            only("e2e", all(), &tests(&[("b.test", "TestB")])).expect_err("it is not listed");
+        assert_eq!(gone.code, "suite.tests_gone");
+    }
+
+    #[test]
+    fn an_override_for_nothing_is_told() {
+        let other = |filter: &str| Override {
+            filter: filter.parse().expect("a filter"),
+            isolation: None,
+            test_timeout: None,
+            retries: Some(1),
+        };
+        let overrides = ["test(=TestA)", "test(=TestA) and program(b)"].map(other).to_vec();
+        let suite = Suite { overrides, ..crate::run::tests::suite(Adapter::Go) };
+        let name = "e2e".parse().expect("a name");
+        let listings = [listing("a.test", &["TestA"])];
+        let said = overrides_without_tests(&name, &suite, &listings);
+        let said: Vec<_> = said.into_iter().map(|warning| warning.message).collect();
+        assert_eq!(
+            said,
+            [
+                "the override for `test(=TestA) and program(b)` of suite `e2e` is for none of its tests"
+            ]
+        );
     }
 
     #[test]

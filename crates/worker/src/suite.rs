@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
-use seatrial_core::pipeline::Isolation;
+use seatrial_core::pipeline::Spread;
 use seatrial_core::stage::SuiteStage;
 use seatrial_core::tail::Tail;
 use seatrial_protocol::event::Usage;
@@ -108,22 +108,49 @@ impl<'a> Suite<'a> {
         self.attempt.progress("listing tests", None);
         let mut listings = Vec::new();
         for program in self.programs()? {
-            listings.push(self.list(program)?);
+            if self.is_asked_for(&program) {
+                listings.push(self.list(program)?);
+            }
         }
         let listed = listings.iter().map(|listing| listing.tests.len()).sum::<usize>();
         let suite = &self.stage.suite;
-        let selected = select::select(self.stage.name.as_str(), listings, &suite.select)?;
-        let tests = selected.iter().flat_map(|listing| {
-            listing.tests.iter().map(|test| (listing.program.name.clone(), test.clone()))
-        });
-        let size: usize = tests.clone().map(|(program, test)| program.len() + test.len()).sum();
+        let selected = match &self.stage.only {
+            Some(only) => select::only(self.stage.name.as_str(), listings, only)?,
+            None => {
+                for warning in select::overrides_without_tests(&self.stage.name, suite, &listings) {
+                    self.attempt.event_blocking(AttemptEvent::Warning(warning));
+                }
+                select::select(self.stage.name.as_str(), listings, &suite.select)?
+            }
+        };
+        let tests: Vec<(String, String)> = selected
+            .iter()
+            .flat_map(|listing| {
+                listing.tests.iter().map(|test| (listing.program.name.clone(), test.clone()))
+            })
+            .collect();
+        let size: usize = tests.iter().map(|(program, test)| program.len() + test.len()).sum();
         if size > NAMES {
             let message = format!("the names of the selected tests have {size} bytes");
             return Err(Failure::config("suite.too_many_tests", message)
                 .hint(format!("spread them over suites of at most {NAMES} bytes with `select`")));
         }
+        // Those that get an environment each are run there.
+        let selected = match &self.target {
+            Some(_) if self.stage.only.is_none() => {
+                let Spread { here, apart } = suite.spread(&tests);
+                if apart.len() > Spread::MOST {
+                    return Err(too_many_environments(apart.len()));
+                }
+                match apart.is_empty() {
+                    true => selected,
+                    false => select::those(selected, &here),
+                }
+            }
+            _ => selected,
+        };
         self.attempt.event_blocking(AttemptEvent::TestsSelected {
-            tests: tests.collect(),
+            tests,
             listed: u32::try_from(listed).unwrap_or(u32::MAX),
         });
         let mut failure = None;
@@ -131,6 +158,12 @@ impl<'a> Suite<'a> {
             failure = failure.or(self.run_listing(listing)?);
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Whether tests of a program are to be run.
+    fn is_asked_for(&self, program: &Program) -> bool {
+        let only = self.stage.only.as_ref();
+        only.is_none_or(|only| only.iter().any(|(of, _)| *of == program.name))
     }
 
     /// Keeps what tests left below `$ARTIFACTS`. That it cannot be kept changes
@@ -204,7 +237,7 @@ impl<'a> Suite<'a> {
         let mut failure = None;
         while let Some(listing) = left.pop() {
             let (reports, on_host) = self.reports()?;
-            let options = invocations::Options { parallel: self.parallel(), reports };
+            let options = invocations::Options { parallel: self.machine.cores(), reports };
             for invocation in invocations::run(&self.stage.suite, &listing, &options) {
                 let mut ending = self.run_invocation(&invocation, &on_host)?;
                 let some_ended = invocation.tests.len() > ending.not_run.len();
@@ -294,13 +327,6 @@ impl<'a> Suite<'a> {
         broken.then_some(TestOutcome::Broken)
     }
 
-    fn parallel(&self) -> u32 {
-        match self.stage.suite.isolation {
-            Isolation::Shared => self.machine.cores(),
-            Isolation::Serial | Isolation::Fresh => 1,
-        }
-    }
-
     /// A new empty directory that tests may write to: inside, and on the host.
     fn reports(&mut self) -> Result<(String, PathBuf), Failure> {
         self.reports += 1;
@@ -309,4 +335,11 @@ impl<'a> Suite<'a> {
         create_owned(&on_host, uid, gid)?;
         Ok(("/reports".to_owned(), on_host))
     }
+}
+
+fn too_many_environments(tests: usize) -> Failure {
+    let most = Spread::MOST;
+    let message = format!("{tests} tests would get an environment each, at most {most} may");
+    Failure::config("suite.too_many_environments", message)
+        .hint("give only those `isolation: fresh` that need it, by `overrides`")
 }

@@ -81,7 +81,7 @@ impl Case {
 
     fn offer_suite(&self, tree: Digest, suite: Suite) {
         let name = "smoke".parse().expect("a name");
-        let stage = Stage::Suite(Box::new(SuiteStage { name, tree, suite }));
+        let stage = Stage::Suite(Box::new(SuiteStage { name, tree, suite, only: None, tried: 0 }));
         self.offer(Order::Stage { session: None, stage: Box::new(stage), keep: false });
     }
 
@@ -148,6 +148,7 @@ fn suite(script: &str) -> Suite {
         isolation: Isolation::Shared,
         test_timeout: Duration::from_secs(30),
         retries: 0,
+        overrides: Vec::new(),
         collect: Vec::new(),
     }
 }

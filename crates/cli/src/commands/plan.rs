@@ -6,8 +6,10 @@ use seatrial_core::action::{Input, Platform};
 use seatrial_core::digest::Digest;
 use seatrial_core::key::Record;
 use seatrial_core::name::Name;
+use seatrial_core::pipeline::Isolation;
 use seatrial_core::plan::{Node, Plan, Selection, Work};
 use seatrial_core::quantity::show_duration;
+use seatrial_core::stage::Stage;
 use seatrial_store::{Scope, Store};
 
 use crate::commands::run::CommonArgs;
@@ -46,6 +48,9 @@ struct Line {
     /// Whether the result is there; `None` for what is always done.
     hit: Option<bool>,
     expected_s: Option<f64>,
+    /// How a suite's tests are run, where that is not as usual.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tests: Vec<String>,
     /// What the key is made of.
     #[serde(skip)]
     record: Option<Record>,
@@ -100,6 +105,7 @@ fn lines(
             waits_for: Vec::new(),
             hit: None,
             expected_s: *expected_s,
+            tests: how_tested(node),
             record: None,
         };
         if let Work::Action(action) = &node.work {
@@ -127,6 +133,24 @@ fn lines(
     Ok(lines)
 }
 
+/// How the tests of a suite are run, where that is not as usual.
+fn how_tested(node: &Node) -> Vec<String> {
+    let Work::Stage { stage: Stage::Suite(stage), session, .. } = &node.work else {
+        return Vec::new();
+    };
+    let suite = &stage.suite;
+    let isolation = match (suite.isolation, session) {
+        (Isolation::Shared, _) => None,
+        (Isolation::Serial, _) => Some("one test at a time".to_owned()),
+        (Isolation::Fresh, Some(_)) => Some("an environment for each test".to_owned()),
+        (Isolation::Fresh, None) => Some("a sandbox for each test".to_owned()),
+    };
+    let retries = (suite.retries > 0).then(|| format!("retries {}", suite.retries));
+    let overrides = suite.overrides.len();
+    let overrides = (overrides > 0).then(|| format!("overrides {overrides}"));
+    [isolation, retries, overrides].into_iter().flatten().collect()
+}
+
 fn waits_for(node: &Node, outputs: &BTreeMap<u32, Digest>) -> Vec<u32> {
     node.needs.iter().copied().filter(|need| !outputs.contains_key(need)).collect()
 }
@@ -140,16 +164,16 @@ fn table(lines: &[Line]) -> String {
             (None, waits) => format!("waits for {}", waits.join(", ")),
         };
         let state = match line.hit {
-            Some(true) => "there",
-            Some(false) => "to be made",
-            None => "to be done",
+            Some(true) => "there".to_owned(),
+            Some(false) => "to be made".to_owned(),
+            None => [&["to be done".to_owned()], line.tests.as_slice()].concat().join(", "),
         };
         let expected = match line.expected_s {
             _ if line.hit == Some(true) => "0 s".to_owned(),
             Some(seconds) => show_duration(Duration::from_secs_f64(seconds.clamp(0.0, 1e6))),
             None => "unknown".to_owned(),
         };
-        rows.push([line.name.clone(), line.step.to_owned(), key, state.to_owned(), expected]);
+        rows.push([line.name.clone(), line.step.to_owned(), key, state, expected]);
     }
     ui::columns(&rows)
 }

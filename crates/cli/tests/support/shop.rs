@@ -43,6 +43,7 @@ const PIPELINE: &str = r#"seatrial: 1
 builds:
   shop: { tools: [cc], inputs: [shop.c], run: cc -static -O1 -o $OUT/shop shop.c, outputs: [shop] }
   slow: { run: sleep 600 }
+  tests: { tools: [go], inputs: [go.mod, "*.go"], env: { CGO_ENABLED: "0" }, run: go test -c -o $OUT/alone.test . }
 images:
   shop:
     replaces: [registry.example/shop]
@@ -55,6 +56,7 @@ images:
     config: { entrypoint: [/opt/bin/migrate] }
 environments:
   default: { install: [{ apply: deploy }] }
+  bare: {}
   unknown-kind: { install: [{ apply: bad/kind.yaml }], timeout: 6s }
   no-crd: { install: [{ apply: bad/resource.yaml }], timeout: 6s }
   conflict: { install: [{ apply: bad/conflict.yaml }], timeout: 6s }
@@ -83,6 +85,23 @@ suites:
       kubectl -n shop get pvc data-db-0 -o 'jsonpath={.status.phase}' | grep Bound
   waits: { adapter: exec, tools: [kubectl], environments: [default], run: "kubectl wait --for=delete node --all --timeout=10m || test $? = 143" }
   alone: { adapter: exec, run: "true" }
+  flaky:
+    adapter: exec
+    tools: [kubectl]
+    environments: [bare]
+    retries: 1
+    run: |
+      kubectl create configmap been-here
+      test "$SEATRIAL_TRY" = 2
+  fresh:
+    build: tests
+    adapter: go
+    tools: [kubectl]
+    environments: [bare]
+    isolation: fresh
+    overrides:
+      - { filter: test(Together), isolation: serial }
+      - { filter: test(=TestTwo), retries: 1 }
   slow: { build: slow, adapter: exec, environments: [default], run: "true" }
   red: { adapter: exec, environments: [default], run: echo expected 2 replicas found 1; exit 1 }
   unknown-kind: { adapter: exec, environments: [unknown-kind], run: "true" }
@@ -95,6 +114,35 @@ suites:
   second: { adapter: exec, environments: [second], run: "true" }
   sick: { adapter: exec, environments: [sick], run: "true" }
   step: { adapter: exec, environments: [step], run: "true" }
+"#;
+
+/// Tests that leave something in their cluster and must not find it there.
+const TESTS: &str = r#"package alone
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+func kubectl(t *testing.T, args ...string) {
+	if said, err := exec.Command("kubectl", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+}
+
+func TestOne(t *testing.T) { kubectl(t, "create", "configmap", "been-here") }
+
+func TestTwo(t *testing.T) {
+	kubectl(t, "create", "configmap", "been-here")
+	if os.Getenv("SEATRIAL_TRY") == "1" {
+		t.Fatal("not yet")
+	}
+}
+
+func TestTogetherMakes(t *testing.T) { kubectl(t, "create", "configmap", "been-here") }
+
+func TestTogetherSees(t *testing.T) { kubectl(t, "get", "configmap", "been-here") }
 "#;
 
 const GOOD: &str = r#"apiVersion: v1
@@ -198,6 +246,8 @@ pub(crate) fn shop() -> Project {
     Project::new(&[
         ("seatrial.yaml", PIPELINE),
         ("shop.c", PROGRAM),
+        ("go.mod", "module shop.example/alone\n\ngo 1.24\n"),
+        ("alone_test.go", TESTS),
         ("deploy/shop.yaml", GOOD),
         ("bad/kind.yaml", "apiVersion: apps/v1\nkind: Deploymnt\nmetadata: { name: shop }\n"),
         (

@@ -1,9 +1,10 @@
 //! Suites and their adapters.
 
-use seatrial_core::pipeline::{Adapter, Isolation, Suite};
+use seatrial_core::filter::{Filter, FilterError};
+use seatrial_core::pipeline::{Adapter, Isolation, Override, Suite};
 
 use super::{Checker, Kind, globs, items, texts, variables};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, listed};
 use crate::file::{OverrideFile, SuiteFile};
 use crate::read::{Given, List, Spanned};
 use crate::source::Span;
@@ -41,15 +42,16 @@ impl Checker<'_, '_> {
             (Some(adapter), Given::Absent) if adapter.has_programs() => vec!["*.test".to_owned()],
             (_, files) => globs(files),
         };
-        if let Some(Spanned { value: Isolation::Fresh, span }) = isolation.get() {
-            self.later(*span, "isolation `fresh`", SERIAL);
+        if adapter.is_some_and(|adapter| !adapter.selects()) {
+            self.unwanted("overrides", &overrides, WHOLE);
+            if retries.get().is_some_and(|retries| retries.value.0 > 0) {
+                self.unwanted("retries", &retries, WHOLE);
+            }
+            if isolation.get().is_some_and(|isolation| isolation.value == Isolation::Fresh) {
+                self.unwanted("isolation", &isolation, WHOLE);
+            }
         }
-        if let Some(Spanned { value, span }) = retries.get()
-            && value.0 > 0
-        {
-            self.later(*span, "`retries`", NO_RETRY);
-        }
-        self.overrides(overrides);
+        let overrides = self.overrides(overrides);
         let environments = items(environments).into_iter();
         Suite {
             build: build.spanned().map(|build| self.refer(Kind::Build, build)),
@@ -64,37 +66,51 @@ impl Checker<'_, '_> {
             isolation: isolation.value().unwrap_or(Isolation::Shared),
             test_timeout: test_timeout.value().unwrap_or(Suite::TEST_TIMEOUT),
             retries: retries.value().map_or(0, |retries| retries.0),
+            overrides,
             collect: items(collect).into_iter().map(|collect| collect.value.0).collect(),
         }
     }
 
-    fn overrides(&mut self, overrides: Given<List<OverrideFile>>) {
-        let Some(Spanned { value: overrides, span }) = overrides.spanned() else {
-            return;
-        };
-        if !overrides.is_empty() {
-            self.later(span, "`overrides`", "until then, put such tests into a suite of their own");
-        }
-        for Spanned { value: OverrideFile { filter, isolation, test_timeout, retries }, span } in
-            overrides
-        {
-            if !filter.is_absent()
-                && isolation.is_absent()
-                && test_timeout.is_absent()
-                && retries.is_absent()
-            {
-                let nothing = Diagnostic::new(Code::BadValue, "this override changes nothing");
-                self.report(span, nothing);
-            }
-        }
+    fn overrides(&mut self, overrides: Given<List<OverrideFile>>) -> Vec<Override> {
+        let overrides = items(overrides).into_iter();
+        overrides.filter_map(|Spanned { value, span }| self.other(value, span)).collect()
     }
 
-    fn later(&mut self, span: Span, what: &str, instead: &str) {
-        let message = format!("{what} is not available yet");
-        self.report(span, Diagnostic::new(Code::NotAvailableYet, message).hint(instead));
+    /// Checks one override; `None`: there is none to speak of, and why was said.
+    fn other(&mut self, other: OverrideFile, span: Span) -> Option<Override> {
+        let OverrideFile { filter, isolation, test_timeout, retries } = other;
+        if !filter.is_absent()
+            && isolation.is_absent()
+            && test_timeout.is_absent()
+            && retries.is_absent()
+        {
+            let nothing = Diagnostic::new(Code::BadValue, "this override changes nothing");
+            let fields = "give it `isolation`, `test-timeout` or `retries`";
+            self.report(span, nothing.hint(fields));
+        }
+        let Spanned { value: text, span } = filter.spanned()?;
+        let filter = text.parse::<Filter>().map_err(|error| self.bad_filter(span, &text, &error));
+        Some(Override {
+            filter: filter.ok()?,
+            isolation: isolation.value(),
+            test_timeout: test_timeout.value(),
+            retries: retries.value().map(|retries| retries.0),
+        })
+    }
+
+    fn bad_filter(&mut self, span: Span, text: &str, error: &FilterError) {
+        let word = text.get(error.at.clone()).unwrap_or_default();
+        let mut bad = Diagnostic::new(Code::BadFilter, error.message.clone())
+            .nearest(self.reader.nearest(word, error.allowed.iter().copied()));
+        if !error.allowed.is_empty() {
+            bad = bad.hint(format!("allowed here: {}", listed(error.allowed.iter().copied())));
+        }
+        let place = self.reader.within(span, text, error.at.clone());
+        self.report(place, bad.hint(FILTERS));
     }
 }
 
-const NO_RETRY: &str = "until then, a test that fails fails the run: mend the test";
+const FILTERS: &str = "a filter is such as `test(~Failover) and not program(=load.test)`";
 
-const SERIAL: &str = "until then, use `serial`, and tests that clean up after themselves";
+const WHOLE: &str =
+    "a `junit` command runs all of its tests; the other adapters can run some of them";

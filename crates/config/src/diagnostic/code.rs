@@ -71,6 +71,8 @@ codes! {
     /// A glob or regular expression that is malformed, too long or leaves the
     /// project.
     BadPattern = "config.bad_pattern",
+    /// A filter of tests that is malformed.
+    BadFilter = "config.bad_filter",
     /// A path that leaves the project, or must be absolute and is not.
     BadPath = "config.bad_path",
     /// An environment variable that a pipeline may not set.

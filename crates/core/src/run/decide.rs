@@ -2,7 +2,7 @@
 //! dispatcher carries out. Nothing here changes the state.
 
 use super::{Ending, NodeState, RunState};
-use crate::plan::{Node, Plan, When, Work};
+use crate::plan::{Growth, Node, Plan, When, Work};
 use crate::stage::Stage;
 
 /// What the dispatcher should do next.
@@ -22,11 +22,8 @@ pub enum Decision {
         /// The node that is the reason; `None`: the run was cancelled.
         because: Option<u32>,
     },
-    /// Let the plan grow by another try of a session.
-    TryElsewhere {
-        /// The place of the node that began the one that is void.
-        boot: u32,
-    },
+    /// Let the plan grow.
+    Grow(Growth),
 }
 
 /// How much a run may do at once.
@@ -49,8 +46,7 @@ impl RunState {
     #[must_use]
     pub fn decide(&self, capacity: Capacity, priority: &[f64]) -> Vec<Decision> {
         // Before the skips that follow, so that those are of a void session.
-        let elsewhere = self.lost.iter().map(|boot| Decision::TryElsewhere { boot: *boot });
-        let mut decisions: Vec<_> = elsewhere.collect();
+        let mut decisions: Vec<_> = self.wanted.iter().copied().map(Decision::Grow).collect();
         let (mut actions, mut boots, mut startable) = (Vec::new(), Vec::new(), Vec::new());
         let open = self.open.iter().filter_map(|place| Some((*place, self.plan.node(*place)?)));
         for (place, node) in open {
@@ -80,9 +76,9 @@ impl RunState {
         }
         startable.sort_by(order);
         decisions.extend(startable.into_iter().map(|node| {
-            // Had nothing ended since, it would have been started earlier: the
-            // last end is what it waited for, as a need or for its room.
-            Decision::Start { node, after: self.ended.last().copied() }
+            // Had nothing happened since, it would have been started earlier:
+            // the latest is what it waited for, as a need or for its room.
+            Decision::Start { node, after: self.latest }
         }));
         decisions
     }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::decide::{is_action, is_boot};
 use super::*;
 use crate::name::Name;
+use crate::pipeline::{Isolation, Suite};
 use crate::plan::{When, Work};
 use crate::stage::Stage;
 use crate::testing::{guestbook, plan_of, two_suites};
@@ -20,16 +21,25 @@ fn attempt(n: u64) -> AttemptId {
     AttemptId::from_uuid(uuid::Uuid::from_u128(n.into()))
 }
 
-/// The sample with two suites in each of two environments.
+/// How often the tests of the sample are tried again.
+const RETRIES: u32 = 2;
+
+/// The sample with two suites in each of two environments, and one whose tests
+/// get an environment each.
 fn two_environments() -> Plan {
     let mut pipeline = guestbook();
     let name = |text: &str| text.parse::<Name>().expect("a name");
     let environment = pipeline.environments[&name("default")].clone();
     pipeline.environments.insert(name("other"), environment);
+    for suite in pipeline.suites.values_mut() {
+        suite.retries = RETRIES;
+    }
     let inside = pipeline.suites.get_mut(&name("e2e")).expect("the sample has it");
     inside.environments.push(name("other"));
     let inside = inside.clone();
+    let fresh = Suite { isolation: Isolation::Fresh, ..inside.clone() };
     pipeline.suites.insert(name("load"), inside);
+    pipeline.suites.insert(name("fresh"), fresh);
     plan_of(&pipeline)
 }
 
@@ -75,7 +85,7 @@ fn simulate(plan: Plan, script: &Script) -> Simulated {
     let mut sim = Simulated { state: RunState::new(plan), ..Simulated::default() };
     let mut epoch = Epoch::default();
     let capacity = Capacity { sessions: script.sessions, ..CAPACITY };
-    for turn in 0..200 {
+    for turn in 0..1000 {
         let state = &mut sim.state;
         if script.cancel_at == Some(turn) {
             state.apply(Change::CancelRequested).expect("a run can always be cancelled");
@@ -93,7 +103,7 @@ fn simulate(plan: Plan, script: &Script) -> Simulated {
                         Change::Started { node, attempt: attempt(epoch.0), epoch }
                     }
                     Decision::Skip { node, because } => Change::Skipped { node, because },
-                    Decision::TryElsewhere { boot } => Change::Grown { boot },
+                    Decision::Grow(growth) => Change::Grown(growth),
                 };
                 state.apply(change).expect("what is decided can happen");
             }
@@ -134,14 +144,37 @@ impl Simulated {
             let said = script.tests[node as usize % script.tests.len()];
             // The one that was running when all of it ended broke.
             let last = if matches!(ending, Ending::Failed(_)) { Verdict::Broken } else { said };
-            for (test, verdict) in [("TestA", said), ("TestB", last)] {
+            let all = ["TestA", "TestB"].map(named);
+            let here = here(place, &all);
+            // All of a suite is listed also where some of it is run elsewhere.
+            let tests = if place.is_part() { here.clone() } else { all.to_vec() };
+            self.state.apply(Change::Listed { node, tests }).expect("it runs");
+            let said = [("TestA", said), ("TestB", last)].into_iter();
+            for (test, verdict) in said.filter(|(test, _)| here.contains(&named(test))) {
                 let name = (environment.clone(), suite.clone(), test);
                 self.tries.entry(name).or_default().push(verdict);
-                let test = ("e2e.test".to_owned(), test.to_owned());
+                let test = named(test);
                 self.state.apply(Change::Test { node, test, verdict }).expect("it runs");
             }
         }
         self.state.apply(Change::Finished { node, epoch, ending }).expect("it was running");
+    }
+}
+
+/// A test of the only program.
+fn named(test: &str) -> (String, String) {
+    ("e2e.test".to_owned(), test.to_owned())
+}
+
+/// The tests of these that a suite's node runs.
+fn here(node: &Node, all: &[(String, String)]) -> Vec<(String, String)> {
+    match &node.work {
+        Work::Stage { stage: Stage::Suite(stage), session, .. } => match &stage.only {
+            Some(only) => only.clone(),
+            None if session.is_some() => stage.suite.spread(all).here,
+            None => all.to_vec(),
+        },
+        _ => Vec::new(),
     }
 }
 
@@ -161,10 +194,13 @@ proptest! {
         prop_assert!(state.is_over(), "stuck: {state:?}");
         let verdict = state.verdict().expect("it is over");
         let plan = state.plan();
-        let void: BTreeSet<u32> = plan.nodes.iter().filter_map(|node| node.again).collect();
+        let void = &state.void;
         let all_ran = (0..).zip(&plan.nodes)
             .filter(|(place, _)| plan.decides(*place) && !void.contains(place))
             .all(|(place, _)| state.is_done(place));
+        // Each of its tries may be voided by a death, once.
+        let most = 2 * (RETRIES as usize + 1);
+        prop_assert!(tries.values().all(|tries| tries.len() <= most), "{tries:?}");
         let tests = tries.into_values().map(|tries| tries.into_iter().reduce(Verdict::retried));
         let worst = Verdict::of_all(tests.flatten()).unwrap_or(Verdict::Passed);
         prop_assert_eq!(verdict == Verdict::Passed, all_ran && worst == Verdict::Passed);
@@ -186,17 +222,31 @@ proptest! {
                 prop_assert_eq!(started.contains(&place), state.is_done(*boot));
             }
         }
-        // A session is tried at most twice, and again only when a component died.
-        for node in &plan.nodes[planned..] {
-            let first = node.again.expect("it is another try");
-            prop_assert!((first as usize) < planned, "a third try: {}", node.name);
+        // A session is tried again when a component died in it, once, or when
+        // something failed in it that may be tried again.
+        let ended = |place: u32, code: &str| matches!(
+            state.node(place),
+            Some(NodeState::Ended(Ending::Failed(failure))) if failure.code == code
+        );
+        let died = (0..).take(plan.nodes.len()).filter(|p| ended(*p, Failure::COMPONENT_DIED));
+        let boots = plan.nodes[planned..].iter().filter(|node| is_boot(&node.work)).count();
+        prop_assert!(boots <= died.count() + state.failed.len() + state.spread.len());
+        // Nothing else was in the environment of a test that needs its own.
+        let mut shared: BTreeMap<u32, u32> = BTreeMap::new();
+        for (place, node) in (0..).zip(&plan.nodes).filter(|(_, node)| node.suite().is_some()) {
+            if let Some(boot) = plan.session(place) {
+                *shared.entry(boot).or_default() += 1;
+                let fresh = node.suite().is_some_and(|suite| suite.as_str() == "fresh");
+                let tests = here(node, &["TestA", "TestB"].map(named)).len();
+                prop_assert!(!fresh || tests == 1, "{} runs {tests}", node.name);
+                prop_assert!(!fresh || shared[&boot] == 1, "{} is not alone", node.name);
+            }
         }
-        let boots = plan.nodes[planned..].iter().filter(|node| is_boot(&node.work));
-        let died = (0..planned).filter(|place| matches!(
-            &state.nodes[*place],
-            NodeState::Ended(Ending::Failed(failure)) if failure.code == Failure::COMPONENT_DIED
-        ));
-        prop_assert!(boots.count() <= died.count());
+        prop_assert!(state.is_cancelled() || verdict != Verdict::Passed || state.spread.len() == 2);
+        for boot in &state.second {
+            let first = plan.node(*boot).and_then(|node| node.again).expect("another try");
+            prop_assert!(!state.second.contains(&first), "a void session is tried a third time");
+        }
     }
 }
 
@@ -246,9 +296,7 @@ fn say(state: &mut RunState, node: u32, test: &str, verdict: Verdict) {
 /// its tests and ends so.
 fn carry_out(state: &mut RunState, next: &Decision, tests: &[(&str, Verdict)], ending: &Ending) {
     match *next {
-        Decision::TryElsewhere { boot } => {
-            state.apply(Change::Grown { boot }).expect("it is void");
-        }
+        Decision::Grow(growth) => state.apply(Change::Grown(growth)).expect("it is wanted"),
         Decision::Skip { node, because } => {
             state.apply(Change::Skipped { node, because }).expect("it waits");
         }
@@ -300,7 +348,7 @@ fn a_void_session_says_nothing_but_is_looked_into_and_dropped() {
     let (mut state, e2e) = died_after(Verdict::Passed);
     let boot = place(&state, "default/boot");
     let decisions = state.decide(CAPACITY, &[]);
-    assert_eq!(decisions[0], Decision::TryElsewhere { boot });
+    assert_eq!(decisions[0], Decision::Grow(Growth::Void { boot }));
     let load = place(&state, "default/load");
     assert!(decisions.contains(&Decision::Skip { node: load, because: Some(e2e) }));
 
@@ -316,18 +364,143 @@ fn a_void_session_says_nothing_but_is_looked_into_and_dropped() {
     while let Some(next) = waiting.decide(CAPACITY, &[]).get(1).cloned() {
         carry_out(&mut waiting, &next, &[], &Ending::Done(None));
     }
-    assert_eq!(waiting.decide(CAPACITY, &[]), [Decision::TryElsewhere { boot }]);
+    assert_eq!(waiting.decide(CAPACITY, &[]), [Decision::Grow(Growth::Void { boot })]);
     assert_eq!(waiting.verdict(), None);
 
     // Nobody else's growth is taken for its.
-    let other = Change::Grown { boot: e2e };
-    let refusal = IllegalChange::WrongState { node: e2e, change: "tried elsewhere" };
+    let other = Change::Grown(Growth::Void { boot: e2e });
+    let refusal = IllegalChange::WrongState { node: e2e, change: "grown from" };
     assert_eq!(state.apply(other), Err(refusal));
     // Who wants the run to stop wants no other try.
     state.apply(Change::CancelRequested).expect("always");
     let decisions = state.decide(CAPACITY, &[]);
-    assert!(!decisions.contains(&Decision::TryElsewhere { boot }), "{decisions:?}");
-    assert!(state.apply(Change::Grown { boot }).is_err());
+    assert!(!decisions.contains(&Decision::Grow(Growth::Void { boot })), "{decisions:?}");
+    assert!(state.apply(Change::Grown(Growth::Void { boot })).is_err());
+}
+
+/// Does a suite that says these of its tests, to its end.
+fn run_suite(state: &mut RunState, node: u32, tests: &[(&str, Verdict)]) {
+    begin(state, node);
+    let listed = tests.iter().filter(|(test, _)| !test.contains('/'));
+    let tests_listed = listed.map(|(test, _)| named(test)).collect();
+    state.apply(Change::Listed { node, tests: tests_listed }).expect("it runs");
+    for (test, verdict) in tests {
+        say(state, node, test, *verdict);
+    }
+    end(state, node, Ending::Done(None));
+}
+
+/// A run of the sample whose suite may try each test again twice, to the end
+/// of its first try.
+fn failed_once(tests: &[(&str, Verdict)]) -> (RunState, u32) {
+    let mut pipeline = guestbook();
+    for suite in pipeline.suites.values_mut() {
+        suite.retries = RETRIES;
+    }
+    let mut state = RunState::new(plan_of(&pipeline));
+    let e2e = place(&state, "default/e2e");
+    for node in (0..e2e).chain([place(&state, "suite/unit")]) {
+        if !matches!(state.node(node), Some(NodeState::Ended(_))) {
+            begin(&mut state, node);
+            end(&mut state, node, Ending::Done(None));
+        }
+    }
+    run_suite(&mut state, e2e, tests);
+    (state, e2e)
+}
+
+#[test]
+fn what_failed_is_tried_again_as_often_as_its_suite_says() {
+    use Verdict::{Broken, Failed, Flaky, NotRun, Passed};
+    let first = [("TestA", Passed), ("TestB", Failed), ("TestB/one", Failed), ("TestC", NotRun)];
+    let (state, e2e) = failed_once(&first);
+    assert_eq!(state.verdict(), None, "it is not known yet");
+    assert_eq!(state.decide(CAPACITY, &[])[0], Decision::Grow(Growth::Retry { suite: e2e }));
+    assert_eq!(state.retries(e2e), [named("TestB")]);
+
+    // What each further try says of it, until the end of the run.
+    let after = |said: &[Verdict]| {
+        let (mut state, _) = failed_once(&first[..3]);
+        let mut said = said.iter().copied();
+        while let Some(next) = state.decide(CAPACITY, &[]).first().cloned() {
+            match next {
+                Decision::Start { node, .. }
+                    if state.plan().nodes[node as usize].suite().is_some() =>
+                {
+                    let verdict = said.next().expect("no further try");
+                    run_suite(&mut state, node, &[("TestB", verdict)]);
+                }
+                next => carry_out(&mut state, &next, &[], &Ending::Done(None)),
+            }
+        }
+        assert_eq!(said.next(), None, "all of them were made");
+        state.verdict().expect("it is over")
+    };
+    assert_eq!(after(&[Passed]), Flaky);
+    assert_eq!(after(&[Failed, Passed]), Flaky);
+    assert_eq!(after(&[Failed, Failed]), Failed);
+    // What does not fail is not tried again, and turns nothing.
+    assert_eq!(after(&[NotRun]), Failed);
+    assert_eq!(after(&[Broken]), Failed);
+}
+
+#[test]
+fn what_is_fresh_boots_as_soon_as_it_is_listed() {
+    let mut pipeline = guestbook();
+    for suite in pipeline.suites.values_mut() {
+        suite.isolation = Isolation::Fresh;
+    }
+    let mut state = RunState::new(plan_of(&pipeline));
+    let e2e = place(&state, "default/e2e");
+    for node in (0..e2e).chain([place(&state, "suite/unit")]) {
+        if !matches!(state.node(node), Some(NodeState::Ended(_))) {
+            begin(&mut state, node);
+            end(&mut state, node, Ending::Done(None));
+        }
+    }
+    begin(&mut state, e2e);
+    let listed = ["TestA", "TestB"].map(named).to_vec();
+    state.apply(Change::Listed { node: e2e, tests: listed.clone() }).expect("it runs");
+    let growth = Growth::Fresh { suite: e2e };
+    assert_eq!(state.decide(CAPACITY, &[]), [Decision::Grow(growth)]);
+    state.apply(Change::Grown(growth)).expect("it is wanted");
+    assert!(state.apply(Change::Grown(growth)).is_err(), "once");
+    let two = Capacity { sessions: 2, ..CAPACITY };
+    let node = place(&state, "default/e2e/boot#2");
+    let start = Decision::Start { node, after: Some(e2e) };
+    assert_eq!(state.decide(two, &[]), [start], "what let it start is the listing");
+    assert_eq!(state.decide(CAPACITY, &[]), [], "there is no room for it");
+    assert_eq!(here(&state.plan().nodes[e2e as usize], &listed), [named("TestA")]);
+    // Who keeps environments wants this one, and of its copies those where
+    // something failed.
+    let [drop, copy] = ["default/e2e/drop", "default/e2e/drop#2"].map(|name| place(&state, name));
+    assert!(state.is_worth_keeping(drop) && !state.is_worth_keeping(copy));
+    let mut failed = state.clone();
+    let suite = place(&failed, "default/e2e#2");
+    begin(&mut failed, suite);
+    say(&mut failed, suite, "TestB", Verdict::Failed);
+    assert!(failed.is_worth_keeping(copy));
+    // A component dies: what runs elsewhere already is not run again.
+    end(&mut state, e2e, died());
+    let boot = place(&state, "default/e2e/boot");
+    state.apply(Change::Grown(Growth::Void { boot })).expect("it is void");
+    let again = place(&state, "default/e2e#3");
+    begin(&mut state, again);
+    state.apply(Change::Listed { node: again, tests: listed }).expect("it runs");
+    let decisions = state.decide(CAPACITY, &[]);
+    assert!(!decisions.iter().any(|next| matches!(next, Decision::Grow(_))), "{decisions:?}");
+}
+
+#[test]
+fn nothing_is_tried_again_when_it_cannot_help() {
+    // A suite that failed otherwise.
+    let (mut state, e2e) = died_after(Verdict::Failed);
+    assert!(state.retries(e2e).is_empty(), "this suite has no retries");
+    // A run that was stopped.
+    (state, _) = failed_once(&[("TestA", Verdict::Failed)]);
+    state.apply(Change::CancelRequested).expect("always");
+    let decisions = state.decide(CAPACITY, &[]);
+    assert!(!decisions.iter().any(|next| matches!(next, Decision::Grow(_))), "{decisions:?}");
 }
 
 #[test]

@@ -6,11 +6,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use seatrial_core::action::{Input, Platform};
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::{AttemptId, Epoch, RunId, SessionId};
-use seatrial_core::plan::{Node, Plan, Work};
+use seatrial_core::plan::{Growth, Node, Plan, Work};
 use seatrial_core::run::{Capacity, Decision, RunState, priorities};
 use seatrial_core::verdict::Verdict;
 use seatrial_protocol::VERSION;
-use seatrial_protocol::event::{NodeOutcome, PlannedNode, RunEvent, RunEventKind, Usage};
+use seatrial_protocol::event::{
+    NodeOutcome, PlannedNode, RunEvent, RunEventKind, SuiteGrowth, Usage,
+};
 use seatrial_protocol::worker::{AttemptEvent, FromWorker, Hello, Offer, Order, ToWorker};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -145,12 +147,27 @@ impl<'a> Running<'a> {
         self.happen(RunEventKind::Planned { nodes });
     }
 
-    /// Lets the plan grow by another try of the session that `boot` began.
-    fn try_elsewhere(&mut self, boot: u32) {
-        let history = |node: &Node| node.again.map(|first| self.history(first)).unwrap_or_default();
-        let nodes = self.state.elsewhere(boot);
+    /// Lets the plan grow.
+    fn grow(&mut self, growth: Growth) {
+        let history = |node: &Node| match node.again {
+            // How long some tests of a suite take is not what all of them did.
+            _ if node.is_part() => (None, None),
+            Some(again) => self.history(self.state.plan().first(again)),
+            None => (None, None),
+        };
+        let nodes = self.state.growth(growth);
         let nodes = nodes.iter().map(|node| planned(node, history(node))).collect();
-        self.happen(RunEventKind::PlanGrown { boot, nodes });
+        self.happen(match growth {
+            Growth::Void { boot } => RunEventKind::PlanGrown { boot, nodes },
+            Growth::Retry { suite } => {
+                let (why, tests) = (SuiteGrowth::Retry, self.state.retries(suite));
+                RunEventKind::SuiteGrown { node: suite, why, tests, nodes }
+            }
+            Growth::Fresh { suite } => {
+                let (why, tests) = (SuiteGrowth::Fresh, self.state.apart(suite));
+                RunEventKind::SuiteGrown { node: suite, why, tests, nodes }
+            }
+        });
         self.prioritise();
     }
 
@@ -161,10 +178,7 @@ impl<'a> Running<'a> {
 
     fn prioritise(&mut self) {
         let plan = self.state.plan();
-        let expected = |place: u32| {
-            let first = plan.node(place).and_then(|node| node.again).unwrap_or(place);
-            self.history(first).0.unwrap_or(1.0)
-        };
+        let expected = |place: u32| self.history(plan.first(place)).0.unwrap_or(1.0);
         self.priority = priorities(plan, expected);
     }
 
@@ -181,7 +195,7 @@ impl<'a> Running<'a> {
                     Decision::Skip { node, because } => {
                         self.happen(RunEventKind::NodeSkipped { node, because });
                     }
-                    Decision::TryElsewhere { boot } => self.try_elsewhere(boot),
+                    Decision::Grow(growth) => self.grow(growth),
                 }
             }
         }
@@ -251,7 +265,9 @@ impl<'a> Running<'a> {
                         .entry(boot)
                         .or_insert_with(|| SessionId::from_uuid(Uuid::now_v7()))
                 });
-                Order::Stage { session, stage, keep: self.facts.keep && !state.is_cancelled() }
+                let keep =
+                    self.facts.keep && !state.is_cancelled() && state.is_worth_keeping(place);
+                Order::Stage { session, stage, keep }
             }
         })
     }

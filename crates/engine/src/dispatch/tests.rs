@@ -17,7 +17,7 @@ use seatrial_core::step::Step;
 use seatrial_protocol::event::{NodeOutcome, RunEventKind, Usage};
 use seatrial_protocol::test::TestOutcome;
 use seatrial_protocol::worker::{
-    AttemptEvent, FRAME_LIMIT, FromWorker, Offer, ToWorker, decode, encode,
+    AttemptEvent, FRAME_LIMIT, FromWorker, Offer, Order, ToWorker, decode, encode,
 };
 use uuid::Uuid;
 
@@ -53,10 +53,11 @@ fn plan() -> Plan {
         environments: vec![name("default")],
         isolation: Isolation::Shared,
         test_timeout: Duration::from_secs(60),
-        retries: 0,
+        retries: 1,
+        overrides: Vec::new(),
         collect: Vec::new(),
     };
-    let suite = SuiteStage { name: name("e2e"), tree: Input::Node(1), suite };
+    let suite = SuiteStage { name: name("e2e"), tree: Input::Node(1), suite, only: None, tried: 0 };
     let environment = name("default");
     let boot = Boot { environment: environment.clone(), clusters: Vec::new(), egress: Vec::new() };
     let install = Install {
@@ -376,6 +377,49 @@ fn what_a_death_voids_is_tried_elsewhere_and_recorded() {
     // It takes as long again, as far as is known.
     let expected: Vec<_> = nodes.iter().map(|node| node.expected_s).collect();
     assert_eq!(expected, [Some(4.0), Some(2.0), Some(3.0), None, None]);
+}
+
+#[test]
+fn what_failed_is_tried_again_in_another_environment_and_recorded() {
+    let listed = |offer: &Offer, tests: &[&str]| {
+        let tests = tests.iter().map(|test| ("e2e.test".to_owned(), (*test).to_owned()));
+        event(offer, AttemptEvent::TestsSelected { tests: tests.collect(), listed: 3 })
+    };
+    let ran = ran(move |offer| match offer.node.as_str() {
+        "default/e2e" => vec![
+            listed(offer, &["TestA", "TestB", "TestC"]),
+            test(offer, "TestA", TestOutcome::Passed),
+            test(offer, "TestB", TestOutcome::TimedOut),
+            test(offer, "TestC", TestOutcome::Failed),
+            result(offer, done()),
+        ],
+        "default/e2e#2" => {
+            let Order::Stage { stage, .. } = &offer.order else { panic!("a stage") };
+            let Stage::Suite(suite) = &**stage else { panic!("a suite") };
+            let only: Vec<_> = suite.only.iter().flatten().map(|(_, test)| test.as_str()).collect();
+            assert_eq!((only.as_slice(), suite.tried), (["TestB", "TestC"].as_slice(), 1));
+            vec![
+                listed(offer, &only),
+                test(offer, "TestB", TestOutcome::Passed),
+                test(offer, "TestC", TestOutcome::Passed),
+                result(offer, done()),
+            ]
+        }
+        _ => Vec::new(),
+    });
+    check(&ran).unwrap();
+    assert_eq!(ran.verdict, Ok(Verdict::Flaky));
+    let told: Vec<_> = ran.told.iter().filter_map(|line| line.strip_prefix("offer ")).collect();
+    insta::assert_snapshot!(told.join(" > "), @"default/boot > build/tests > default/install > default/e2e > default/evidence > default/drop > default/boot#2 > default/install#2 > default/e2e#2 > default/drop#2");
+    let grown = ran.events.iter().find_map(|event| match &event.kind {
+        RunEventKind::SuiteGrown { node, tests, nodes, .. } => Some((*node, tests.len(), nodes)),
+        _ => None,
+    });
+    let (node, tests, nodes) = grown.expect("it grew");
+    assert_eq!((node, tests), (3, 2));
+    // Some of its tests take less than all of them.
+    let expected: Vec<_> = nodes.iter().map(|node| node.expected_s).collect();
+    assert_eq!(expected, [Some(4.0), Some(2.0), None, None, None]);
 }
 
 #[test]

@@ -116,6 +116,8 @@ fn flaky_run() {
     PASS  e2e/api.test TestScale  0.9 s  (try 2, flaky)
     done  default/e2e  1.8 s
 
+    FLAKY  e2e/api.test TestScale  failed, then passed
+
     step                 wall s      %    core-s    spans s
     source                0.400    2.5       0.0        0.4
     image pull            0.300    1.9       0.0        0.3
@@ -521,4 +523,50 @@ proptest! {
             prop_assert_eq!(rows + account.unattributed_us, summary.wall_us());
         }
     }
+}
+
+#[test]
+fn what_is_tried_again_is_told_with_both_outcomes() {
+    insta::assert_snapshot!(plain(&sample::retried()), @"
+    run   c0ffee01 of guestbook at 8c1d2e3f4a5b with changes, 2 cores, 4.0 GiB
+    plan  8 nodes
+    done  default/boot  4.2 s
+    made  build/server  8.6 s
+    made  image/guestbook  0.2 s
+    made  build/e2e-tests  7.4 s
+    done  default/install  5.0 s
+    plan  default/e2e: 2 tests of 3
+    PASS  e2e/api.test TestConfig  0.3 s
+    FAIL  e2e/api.test TestScale/down  0.3 s
+          scale_test.go:40: still 3 pods
+    FAIL  e2e/api.test TestScale  0.4 s
+    done  default/e2e  0.8 s
+    plan  default/e2e: 1 test is tried again, 5 nodes
+    done  default/drop  0.1 s
+    done  default/boot#2  4.1 s
+    done  default/install#2  4.0 s
+    plan  default/e2e#2: 1 test of 2
+    PASS  e2e/api.test TestScale  1.2 s  (try 2, flaky)
+    done  default/e2e#2  1.3 s
+
+    FLAKY  e2e/api.test TestScale  failed, then passed
+
+    step                 wall s      %    core-s    spans s
+    source                0.400    1.6       0.0        0.4
+    image pull            0.300    1.2       0.0        0.3
+    cluster setup         4.099   16.8       9.1        8.3
+    image build           8.798   36.0      11.2        8.8
+    test compile          0.000    0.0       6.0        7.4
+    test setup            8.737   35.7       3.9        8.7
+    test execution        2.010    8.2       0.7        2.0
+    post test             0.097    0.4       0.0        0.1
+    unattributed          0.021    0.1
+    total                24.462  100.0      30.9       36.0
+    bound        18.7 s  (critical chain: build/server > image/guestbook > default/install > default/e2e > default/install#2 > default/e2e#2)
+    efficiency   76.6 %  (bound / wall)
+    cost         30.9 core-s
+    tests        2  (1 passed, 1 flaky)
+
+    flaky: 1 of 2 tests passed only when tried again in 24.5 s  (seatrial explain c0ffee01)
+    ");
 }

@@ -29,6 +29,9 @@ pub struct TestSummary {
     pub running_since_us: Option<u64>,
     /// Its tries that ended, in order.
     pub tries: Vec<Try>,
+    /// How many of them there were when the test that it is a part of was tried
+    /// again last.
+    pub whole_again: Option<usize>,
 }
 
 /// One try of a test.
@@ -52,7 +55,13 @@ impl TestSummary {
         if self.tries.is_empty() {
             return Some(Verdict::NotRun);
         }
-        self.tries.iter().filter_map(|one| one.outcome.verdict()).reduce(Verdict::retried)
+        let tries = self.tries.iter().filter_map(|one| one.outcome.verdict());
+        let verdict = tries.reduce(Verdict::retried);
+        // A part that is not in a later try of its test says nothing against it.
+        match self.whole_again {
+            Some(tries) if tries == self.tries.len() => verdict.map(|v| v.min(Verdict::Flaky)),
+            _ => verdict,
+        }
     }
 
     /// Whether it failed since its environment broke each time that it ran,
@@ -201,12 +210,33 @@ impl Tests {
                     selected: false,
                     running_since_us: None,
                     tries: Vec::new(),
+                    whole_again: None,
                 });
                 self.places.insert(identity, self.all.len() - 1);
                 self.all.len() - 1
             }
         };
         &mut self.all[place]
+    }
+
+    /// A test will be tried again, and so will the parts that it still has.
+    pub(super) fn try_again(
+        &mut self,
+        nodes: &[NodeSummary],
+        node: u32,
+        program: &str,
+        name: &str,
+    ) {
+        let (suite, environment, program, name) = identity(nodes, node, program, name);
+        let is_part = |test: &&mut TestSummary| {
+            test.subtest
+                && test.name.strip_prefix(&name).is_some_and(|rest| rest.starts_with('/'))
+                && (&test.suite, &test.environment, &test.program)
+                    == (&suite, &environment, &program)
+        };
+        for part in self.all.iter_mut().filter(is_part) {
+            part.whole_again = Some(part.tries.len());
+        }
     }
 
     /// Whether a test exists of which this one is a part. The `/` alone does

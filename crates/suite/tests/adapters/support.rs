@@ -97,6 +97,7 @@ pub(crate) fn suite(adapter: Adapter) -> Suite {
         isolation: Isolation::Shared,
         test_timeout: Duration::from_secs(60),
         retries: 0,
+        overrides: Vec::new(),
         collect: Vec::new(),
     }
 }

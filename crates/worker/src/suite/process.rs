@@ -79,6 +79,7 @@ impl Suite<'_> {
             ("TZ".to_owned(), "UTC".to_owned()),
             ("ARTIFACTS".to_owned(), "/reports".to_owned()),
             ("SEATRIAL".to_owned(), "1".to_owned()),
+            ("SEATRIAL_TRY".to_owned(), stage.tried.saturating_add(1).to_string()),
         ]);
         let network = match &self.target {
             None => Network::Private,
