@@ -11,6 +11,7 @@ use seatrial_core::pipeline::Pipeline;
 use seatrial_core::plan::{Plan, Selection, Work};
 use seatrial_core::verdict::{Verdict, exit_code};
 use seatrial_engine::{Dispatch, RunFacts, WorkerEnd, dispatch, link};
+use seatrial_oci::Credentials;
 use seatrial_protocol::worker::{FromWorker, Hello};
 use seatrial_report::{Json, Look, Reporter, Summary, Terminal};
 use seatrial_store::{Scope, Store};
@@ -170,8 +171,12 @@ fn machine(
         different.iter().for_each(|warning| ui::note(warning));
     }
     let exe: PathBuf = "/proc/self/exe".into();
-    let registries = registries()?;
     let scope = request.scope;
+    let mut registries = registries()?;
+    if scope == Scope::Untrusted {
+        // What the caller may pull is not for code of somebody else to read.
+        registries.credentials = Credentials::default();
+    }
     let settings = Settings { store, components, registries, tools, exe, environments: 1, scope };
     Ok(Machine::new(settings).map_err(|error| error.failure())?)
 }

@@ -139,6 +139,10 @@ fn a_private_base_is_pulled_with_the_credentials_of_its_user() {
 
     let config = format!(r#"{{"auths":{{"{}":{{"auth":"{SECRET}"}}}}}}"#, registry.address);
     home(&project, ".docker/config.json", &config);
+    // Code of somebody else does not get what its user may pull.
+    let stranger = project.run(&["build", "--untrusted"]);
+    assert!(stranger.stderr.contains("image.denied"), "{}", stranger.text());
+    assert_eq!(stranger.code, 3);
     let ran = project.run(&["build", "--format", "json"]);
     assert_eq!(ran.code, 0, "{}", ran.text());
     // What it was opened with is nowhere.

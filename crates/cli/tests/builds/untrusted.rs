@@ -76,7 +76,7 @@ fn untrusted_code_gets_no_network_and_no_environment() {
     build.untrusted_network: untrusted code asks for the network, which is that of this machine
     hint: what it fetches is used where a trusted run has fetched the same
     hint: once somebody has read the code, run it without --untrusted
-    broken, exit code 3
+    broken, exit code 2
     ");
     // What a trusted run has fetched for the same lock file is there.
     build(&project, "fetched", &[]);
