@@ -197,7 +197,8 @@ impl RunState {
                 self.needed_by[*need as usize].push(place);
             }
             // What some of it did not end well for is no less to be decided of.
-            if needs_left == 0 || node.needs.iter().any(|need| self.ended_unwell(*need)) {
+            let unwell = || node.needs.iter().any(|need| self.ended_unwell(*need));
+            if needs_left == 0 || self.cancelled || unwell() {
                 self.open.insert(place);
             }
             self.nodes.push(NodeState::Waiting);
@@ -215,8 +216,9 @@ impl RunState {
         match change {
             Change::CancelRequested => {
                 self.cancelled = true;
-                // Nothing is tried again.
-                self.wanted.clear();
+                // Nothing is tried again; tests that were to be alone are told as
+                // not run.
+                self.wanted.retain(|growth| matches!(growth, Growth::Fresh { .. }));
                 let waiting =
                     (0..).zip(&self.nodes).filter(|(_, state)| **state == NodeState::Waiting);
                 self.open.extend(waiting.map(|(place, _)| place));

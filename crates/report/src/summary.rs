@@ -271,7 +271,9 @@ impl Summary {
             }
             RunEventKind::TestsSelected { node, tests, .. } => {
                 for (program, name) in tests {
-                    self.tests.entry(&self.nodes, *node, program, name).selected = true;
+                    let test = self.tests.entry(&self.nodes, *node, program, name);
+                    // What a program lists is no part of another, whatever its name.
+                    (test.selected, test.subtest) = (true, false);
                 }
             }
             RunEventKind::TestStarted { node, program, test } => {

@@ -19,7 +19,8 @@ def tell(**event):
 
 
 def text(value, limit):
-    value = str(value or "")
+    # A lone surrogate, as of a name of a file that is no text, is no JSON.
+    value = str(value or "").encode("utf-8", "replace").decode()
     return value if len(value) <= limit else value[-limit:]
 
 
@@ -43,18 +44,20 @@ class Plugin:
                 tell(event="test", test=item.nodeid)
 
     def pytest_runtest_logstart(self, nodeid, location):
-        self.outcome[nodeid] = ["passed", "", 0.0, ""]
+        self.outcome[nodeid] = [None, "", 0.0, ""]
         tell(event="started", test=nodeid)
 
     def pytest_runtest_logreport(self, report):
-        state = self.outcome.setdefault(report.nodeid, ["passed", "", 0.0, ""])
+        state = self.outcome.setdefault(report.nodeid, [None, "", 0.0, ""])
         state[2] += report.duration
         if report.failed and state[0] != "failed":
             crash = getattr(report.longrepr, "reprcrash", None)
             message = getattr(crash, "message", None) or report.longreprtext
             where = "" if report.when == "call" else "in its %s: " % report.when
             state[0], state[1] = "failed", where + text(message, 4096)
-        elif report.skipped and state[0] == "passed":
+        elif report.when == "call" and report.passed and state[0] is None:
+            state[0] = "passed"
+        elif report.skipped and state[0] in (None, "passed"):
             reason = getattr(report, "wasxfail", None)
             if reason is None and isinstance(report.longrepr, tuple):
                 reason = report.longrepr[2]
@@ -67,6 +70,9 @@ class Plugin:
 
     def pytest_runtest_logfinish(self, nodeid, location):
         outcome, message, seconds, output = self.outcome.pop(nodeid)
+        if outcome is None:
+            # As with --setup-only, wherever that comes from.
+            outcome, message = "failed", "pytest set it up and did not call it"
         tell(event="finished", test=nodeid, outcome=outcome, message=message,
              seconds=seconds, output=text(output, 65536))
 

@@ -148,6 +148,18 @@ impl Reader {
 }
 
 impl Ending {
+    /// Of an invocation that was not even begun: none of its tests ran, and
+    /// none is said to have started.
+    pub fn not_begun(invocation: &Invocation, why: &Exit) -> Self {
+        Self {
+            events: Vec::new(),
+            not_run: invocation.tests.clone(),
+            reason: why.to_string(),
+            failure: None,
+            program: invocation.program.name.clone(),
+        }
+    }
+
     /// Nothing is run again: all events that there are to say, those of tests
     /// that did not run included, and the failure.
     #[must_use]

@@ -13,7 +13,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
@@ -26,7 +26,7 @@ use seatrial_protocol::worker::{AttemptEvent, FRAME_LIMIT};
 use seatrial_sandbox::action::Network;
 use seatrial_store::Content;
 use seatrial_suite::list::{self, List, Listing};
-use seatrial_suite::reader::Reader;
+use seatrial_suite::reader::{Ending, Reader};
 use seatrial_suite::{Exit, Invocation, Program, run as invocations, select};
 
 use crate::attempt::{Attempt, LogWriter, blocking, cancelled, name};
@@ -256,12 +256,11 @@ impl<'a> Suite<'a> {
         &mut self,
         invocation: &Invocation,
         on_host: &Path,
-    ) -> Result<seatrial_suite::reader::Ending, Failure> {
-        let mut reader = Reader::new(invocation);
+    ) -> Result<Ending, Failure> {
         if let Some(stopped) = self.stopped() {
-            // Not even begun: what did not run is told as that.
-            return Ok(reader.finish(Duration::ZERO, &Exit::Stopped(stopped), None));
+            return Ok(Ending::not_begun(invocation, &Exit::Stopped(stopped)));
         }
+        let mut reader = Reader::new(invocation);
         let mut unwell = false;
         let deadline = Deadline::at(reader.deadline());
         let mut outputs = BTreeMap::new();

@@ -83,7 +83,8 @@ impl RunState {
         // A worker names no more than that, unless it lies.
         let some = (1..=Spread::MOST).contains(&self.apart(node).len());
         // Another try of all of it does not run those again.
-        let wanted = some && !self.cancelled && self.spread.insert(self.plan.first(node));
+        // Also when the run was cancelled: those tests are then told as not run.
+        let wanted = some && self.spread.insert(self.plan.first(node));
         wanted.then_some(Growth::Fresh { suite: node })
     }
 
@@ -101,7 +102,10 @@ impl RunState {
             Growth::Retry { suite } => {
                 let first = self.plan.first(suite);
                 let again: BTreeSet<_> = self.retries(suite).into_iter().collect();
-                let listed: BTreeSet<_> = self.listed.get(&suite).into_iter().flatten().collect();
+                // By any of its nodes: a copy lists only what it runs.
+                let of_suite = |(node, _): &(&u32, _)| self.plan.first(**node) == first;
+                let listed = self.listed.iter().filter(of_suite);
+                let listed: BTreeSet<_> = listed.flat_map(|(_, tests)| tests).collect();
                 self.tests.retain(|(node, program, name), _| {
                     let is = |name: &str| (program.clone(), name.to_owned());
                     let is_part = || {

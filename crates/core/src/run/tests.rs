@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::decide::{is_action, is_boot};
 use super::*;
 use crate::name::Name;
-use crate::pipeline::{Isolation, Suite};
+use crate::pipeline::{Isolation, Override, Suite};
 use crate::plan::{When, Work};
 use crate::stage::Stage;
 use crate::testing::{guestbook, plan_of, two_suites};
@@ -442,6 +442,42 @@ fn what_failed_is_tried_again_as_often_as_its_suite_says() {
     // What does not fail is not tried again, and turns nothing.
     assert_eq!(after(&[NotRun]), Failed);
     assert_eq!(after(&[Broken]), Failed);
+}
+
+#[test]
+fn a_test_with_a_slash_in_its_name_is_no_part_of_one_that_is_tried_again() {
+    use Verdict::{Failed, Passed};
+    let mut pipeline = guestbook();
+    for suite in pipeline.suites.values_mut() {
+        let filter = "test(=api)".parse().expect("a filter");
+        let retries = Some(RETRIES);
+        suite.overrides = vec![Override { filter, isolation: None, test_timeout: None, retries }];
+    }
+    let mut state = RunState::new(plan_of(&pipeline));
+    let mut tries = vec![
+        vec![("api", Passed)],
+        vec![("api", Failed)],
+        vec![("api", Failed), ("api/write", Failed)],
+    ];
+    while let Some(next) = state.decide(CAPACITY, &[]).first().cloned() {
+        match next {
+            Decision::Start { node, .. }
+                if state.plan().nodes[node as usize].name.starts_with("default/e2e") =>
+            {
+                let tests = tries.pop().expect("no further try");
+                begin(&mut state, node);
+                let listed = tests.iter().map(|(test, _)| named(test)).collect();
+                state.apply(Change::Listed { node, tests: listed }).expect("it runs");
+                for (test, verdict) in tests {
+                    say(&mut state, node, test, verdict);
+                }
+                end(&mut state, node, Ending::Done(None));
+            }
+            next => carry_out(&mut state, &next, &[], &Ending::Done(None)),
+        }
+    }
+    assert!(tries.is_empty(), "{tries:?}");
+    assert_eq!(state.verdict(), Some(Failed), "what may not be tried again failed");
 }
 
 #[test]

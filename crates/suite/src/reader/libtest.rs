@@ -138,7 +138,8 @@ mod tests {
         events.extend(ending.events);
         let finished = events.into_iter().filter_map(|event| match event {
             TestEvent::Finished { test, outcome, message, .. } => {
-                Some(format!("{test} {outcome:?} {}", message.unwrap_or_default()))
+                let said = format!("{test} {outcome:?} {}", message.unwrap_or_default());
+                Some(said.trim_end().to_owned())
             }
             _ => None,
         });
