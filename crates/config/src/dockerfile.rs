@@ -28,6 +28,18 @@ use words::{Variables, Word, words};
 /// Most instructions of a file, and most files of an image that they name.
 const MOST: usize = 2000;
 
+/// Arguments that Docker sets by itself.
+const PREDEFINED: &[&str] = &[
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "BUILDPLATFORM",
+    "BUILDOS",
+    "BUILDARCH",
+    "BUILDVARIANT",
+];
+
 /// What an image that names a Dockerfile says besides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Named {
@@ -142,6 +154,8 @@ struct Stage {
     tag: Option<String>,
     files: Vec<ImageFile>,
     config: ImageConfig,
+    /// Directories that it is known to have.
+    directories: BTreeSet<String>,
     shell: Option<Vec<String>>,
     /// Whether it has a `CMD` of its own.
     has_cmd: bool,
@@ -228,6 +242,7 @@ impl Reader<'_> {
             "WORKDIR" => {
                 let word = self.whole(line)?;
                 let dir = self.place(&word.text, line.place(word.start, word.end))?;
+                self.stage().directories.insert(dir.clone());
                 self.stage().config.workdir = Some(dir);
                 Ok(())
             }
@@ -258,6 +273,7 @@ impl Reader<'_> {
                     Some(places) => places,
                     None => self.words(line)?.into_iter().map(|word| word.text).collect(),
                 };
+                self.stage().directories.extend(places.iter().cloned());
                 self.stage().config.volumes.extend(places);
                 Ok(())
             }
@@ -370,6 +386,7 @@ impl Reader<'_> {
                     base: of.base.clone(),
                     files: of.files.clone(),
                     config: of.config.clone(),
+                    directories: of.directories.clone(),
                     shell: of.shell.clone(),
                     variables: of.config.env.clone(),
                     needs: vec![at],
@@ -420,6 +437,16 @@ impl Reader<'_> {
                 None => (word.text.as_str(), None),
             };
             let given = self.named.args.get(name).cloned();
+            if given.is_none() && default.is_none() && PREDEFINED.contains(&name) {
+                let hint = format!("say what it is in `args` of the image: `{name}: ...`");
+                let message = format!("{} is not set here", quote(name));
+                return wrong(
+                    line.place(word.start, word.end),
+                    Code::NotAvailableYet,
+                    message,
+                    &hint,
+                );
+            }
             let global = &mut self.global;
             match self.stages.last_mut() {
                 None => {

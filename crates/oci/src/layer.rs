@@ -20,7 +20,7 @@ use crate::media::LARGEST_LAYER;
 /// What is at one path of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Item {
-    Directory,
+    Directory { owner: (u32, u32) },
     File { mode: u32, size: u64, from: PathBuf, owner: (u32, u32) },
     Link { target: String },
 }
@@ -47,7 +47,10 @@ impl Layer {
         if with_directories {
             for path in layer.items.keys().cloned().collect::<Vec<_>>() {
                 for above in parents(&path) {
-                    layer.items.entry(above.to_owned()).or_insert(Item::Directory);
+                    layer
+                        .items
+                        .entry(above.to_owned())
+                        .or_insert(Item::Directory { owner: (0, 0) });
                 }
             }
         }
@@ -74,6 +77,7 @@ impl Layer {
         let to = place(&file.to)?;
         let from = file.path.trim_matches('/');
         let within = format!("{from}/");
+        let above = if to.is_empty() { String::new() } else { format!("{to}/") };
         // A pattern that matches nothing leaves an empty tree.
         let mut found = from.is_empty() && !manifest.entries().is_empty();
         for entry in manifest.entries() {
@@ -88,6 +92,13 @@ impl Layer {
                 continue;
             };
             found = true;
+            if let Some(owner) = file.owner {
+                // Those that are copied, not the one that they are copied into.
+                let below = |dir: &&str| dir.len() > above.len() && dir.starts_with(&above);
+                for dir in parents(&to).filter(below) {
+                    self.items.entry(dir.to_owned()).or_insert(Item::Directory { owner });
+                }
+            }
             let item = match &entry.content {
                 Content::File { executable, size, .. } => Item::File {
                     mode: file.mode.unwrap_or(if *executable { 0o755 } else { 0o644 }) & 0o7777,
@@ -96,14 +107,16 @@ impl Layer {
                     owner: file.owner.unwrap_or_default(),
                 },
                 Content::Link { target } => Item::Link { target: target.clone() },
-                Content::EmptyDirectory => Item::Directory,
+                Content::EmptyDirectory => {
+                    Item::Directory { owner: file.owner.unwrap_or_default() }
+                }
             };
             if to.rsplit('/').next().is_some_and(|name| name.starts_with(".wh.")) {
                 return Err(ImageError::Whiteout(to));
             }
             if to.is_empty() {
                 // An empty directory at `/` is there anyway.
-                if item == Item::Directory {
+                if matches!(item, Item::Directory { .. }) {
                     continue;
                 } else {
                     return Err(ImageError::Place(file.to.clone()));
@@ -120,7 +133,8 @@ impl Layer {
     fn check(&self) -> Result<(), ImageError> {
         for path in self.items.keys() {
             for above in parents(path) {
-                if self.items.get(above).is_some_and(|item| *item != Item::Directory) {
+                if self.items.get(above).is_some_and(|item| !matches!(item, Item::Directory { .. }))
+                {
                     return Err(ImageError::Conflict(above.to_owned()));
                 }
             }
@@ -136,11 +150,14 @@ fn append<W: Write>(
 ) -> Result<(), ImageError> {
     let mut header = tar::Header::new_gnu();
     header.set_mtime(0);
-    let owner = if let Item::File { owner, .. } = item { *owner } else { (0, 0) };
+    let owner = match item {
+        Item::File { owner, .. } | Item::Directory { owner } => *owner,
+        Item::Link { .. } => (0, 0),
+    };
     header.set_uid(owner.0.into());
     header.set_gid(owner.1.into());
     match item {
-        Item::Directory => {
+        Item::Directory { .. } => {
             header.set_entry_type(tar::EntryType::Directory);
             header.set_mode(0o755);
             header.set_size(0);

@@ -61,8 +61,14 @@ impl Reader<'_> {
             return wrong(to_span, Code::BadPath, "several files cannot become one", hint);
         }
         let mut place = self.place(&to.text, to_span)?;
+        let within = format!("{}/", place.trim_end_matches('/'));
+        let known = |dir: &String| *dir == place || dir.starts_with(&within);
         if into && place != "/" {
+            self.stage().directories.insert(place.clone());
             place.push('/');
+        } else if !into && self.stage().directories.iter().any(known) {
+            let hint = format!("write {} when the file is to be in it", quote(&within));
+            return wrong(to_span, Code::BadPath, "this is a directory of the image", &hint);
         } else if !into && self.stage().base != Some(Base::Scratch) && is_usual_directory(&place) {
             let hint = format!("write {} when it is a directory", quote(&format!("{place}/")));
             let message = "whether this is a directory of the base is not known here";
@@ -105,7 +111,10 @@ impl Reader<'_> {
     fn of_project(&self, path: &str, span: Span) -> Result<Vec<(ImageFile, String)>, Wrong> {
         let pattern = relative(path, span)?;
         let (dir, last) = pattern.rsplit_once('/').unwrap_or(("", &pattern));
-        if is_glob(dir) || (is_glob(last) && last.trim_matches('*').is_empty()) {
+        // What ends with a suffix is hardly a directory.
+        let suffix = last.rsplit_once('.').map(|(_, suffix)| suffix);
+        let is_of_files = suffix.is_some_and(|suffix| !suffix.is_empty() && !is_glob(suffix));
+        if is_glob(dir) || (is_glob(last) && !is_of_files) {
             let hint = "name the directory, or files by a pattern such as `dir/*.conf`";
             let message =
                 format!("{} may match directories, whose content Docker would mix", quote(path));

@@ -118,6 +118,25 @@ fn stages_and_builds() {
 }
 
 #[test]
+fn what_would_be_another_image_than_that_of_docker_is_refused() {
+    let (_, said) = read_with(
+        "FROM scratch\nWORKDIR /app/bin\nWORKDIR /srv\nCOPY server /app\nCOPY server /srv\n\
+         COPY app* /srv/\nARG TARGETARCH\nARG TARGETOS=linux\n",
+        &[],
+    );
+    insta::assert_snapshot!(said, @r"
+    Dockerfile:4:13: error[config.bad_path]: this is a directory of the image
+      hint: write `/app/` when the file is to be in it
+    Dockerfile:5:13: error[config.bad_path]: this is a directory of the image
+      hint: write `/srv/` when the file is to be in it
+    Dockerfile:6:6: error[config.not_available_yet]: `app*` may match directories, whose content Docker would mix
+      hint: name the directory, or files by a pattern such as `dir/*.conf`
+    Dockerfile:7:5: error[config.not_available_yet]: `TARGETARCH` is not set here
+      hint: say what it is in `args` of the image: `TARGETARCH: ...`
+    ");
+}
+
+#[test]
 fn what_is_refused_and_what_to_do_instead() {
     let text = format!(
         r#"FROM registry.example/base@{DIGEST} AS base
@@ -137,7 +156,7 @@ COPY --chmod=u+x a /a
 COPY --parents a /a
 COPY <<EOF /x
 EOF
-ADD https://example.org/x /x
+ADD https://example.org/x /y
 ADD x.tar.gz /x/
 ENV PATH=$PATH:/opt/bin
 ENV OPEN="x
