@@ -2,7 +2,7 @@
 //! written.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use seatrial_config::{LOCK_NAME, Lock, LockedTool};
@@ -14,10 +14,7 @@ use seatrial_core::pipeline::Pipeline;
 use seatrial_worker::Tools;
 
 use crate::error::CommandError;
-use crate::project::{kubernetes_patches, tools_of};
-
-/// Bytes of a lock file that are read, and one more: a longer one is refused.
-const READ: u64 = (1 << 20) + 1;
+use crate::project::{self, kubernetes_patches, tools_of};
 
 /// Tools that come with Seatrial, each release with its own.
 const OWN: &[&str] = &["helm", "kubectl"];
@@ -78,17 +75,11 @@ impl Held {
 
 /// The lock file of a project, if there is one.
 pub(crate) fn read(dir: &Path) -> Result<Option<Lock>, CommandError> {
+    let mistake = |found| CommandError::Diagnostics(vec![found]);
+    let Some(text) = project::read_within(dir, LOCK_NAME).map_err(mistake)? else {
+        return Ok(None);
+    };
     let path = dir.join(LOCK_NAME);
-    let mut text = Vec::new();
-    let read = std::fs::File::open(&path).and_then(|file| file.take(READ).read_to_end(&mut text));
-    match read {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            let message = format!("cannot read {}: {error}", path.display());
-            return Err(Failure::config("lock.unreadable", message).into());
-        }
-    }
     let origin = path.strip_prefix("./").unwrap_or(&path).display().to_string();
     Lock::parse(&text, &origin).map(Some).map_err(CommandError::Diagnostics)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seatrial_components::Components;
-use seatrial_config::{Code, Diagnostic, FileContent, Known, Loaded};
+use seatrial_config::{Code, Diagnostic, FILE_NAME, FileContent, Known, Loaded};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::name::Name;
@@ -46,14 +46,9 @@ pub(crate) fn load_with(
     dir: &Path,
     images: Option<&BTreeMap<String, Digest>>,
 ) -> Result<Loaded, CommandError> {
-    use std::io::Read as _;
-    let path = seatrial_config::find(dir).map_err(|d| CommandError::Diagnostics(vec![d]))?;
-    let mut text = Vec::new();
-    std::fs::File::open(&path).and_then(|file| file.take(READ).read_to_end(&mut text)).map_err(
-        |error| {
-            Failure::config("config.unreadable", format!("cannot read {}: {error}", path.display()))
-        },
-    )?;
+    let mistake = |found| CommandError::Diagnostics(vec![found]);
+    let path = seatrial_config::find(dir).map_err(mistake)?;
+    let text = read_within(dir, FILE_NAME).map_err(mistake)?.unwrap_or_default();
     let versions = kubernetes_versions();
     let versions: Vec<_> = versions.iter().map(String::as_str).collect();
     let known = Known { kubernetes: &versions, tools: TOOLS, images };
@@ -68,16 +63,20 @@ pub(crate) fn load_with(
 /// A file of the project that is read here, and not by a command apart: nothing
 /// that a link leads to elsewhere, as this process may read what its user may
 /// not.
-fn read_within(dir: &Path, path: &str) -> FileContent {
+pub(crate) fn read_within(dir: &Path, path: &str) -> FileContent {
     use std::io::Read as _;
     let cannot = |error: std::io::Error| Diagnostic::unreadable(path, &error.to_string());
-    let root = dir.canonicalize().map_err(cannot)?;
-    let file = match root.join(path).canonicalize() {
-        Ok(file) if file.starts_with(&root) => file,
-        Ok(_) => return Err(Diagnostic::unreadable(path, "it leads out of the project")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    let find = || Ok((dir.canonicalize()?, dir.join(path).canonicalize()?));
+    let (root, file) = match find() {
+        Ok(found) => found,
+        Err(error) if std::io::Error::kind(&error) == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
         Err(error) => return Err(cannot(error)),
     };
+    if !file.starts_with(&root) {
+        return Err(Diagnostic::unreadable(path, "it leads out of the project"));
+    }
     if !file.is_file() {
         return Err(Diagnostic::unreadable(path, "it is not a file"));
     }

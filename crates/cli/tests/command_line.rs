@@ -441,6 +441,21 @@ fn nothing_to_run_is_never_a_success() {
     ");
 }
 
+/// Root reads what its user may not: a link must not make it print that.
+#[test]
+fn what_a_link_outside_names_is_not_shown_as_a_pipeline_file() {
+    for name in ["seatrial.yaml", "seatrial.lock"] {
+        let project = hello();
+        std::fs::write(project.beside("secret"), "password: [correct horse\n").expect("written");
+        let _ = std::fs::remove_file(project.dir().join(name));
+        std::os::unix::fs::symlink("../secret", project.dir().join(name)).expect("a link");
+        let ran = project.run(&["check"]);
+        assert_eq!(ran.code, 2, "{}", ran.text());
+        assert!(ran.text().contains("it leads out of the project"), "{}", ran.text());
+        assert!(!ran.text().contains("horse"), "{}", ran.text());
+    }
+}
+
 #[test]
 fn a_link_that_leads_outside_is_refused_by_name() {
     let project = hello();

@@ -112,7 +112,7 @@ fn cache(action: &CommandAction<Digest>, name: &str) -> String {
 /// run. Files of the store have the time at which their content was first
 /// seen: going back to an old content would look like no change.
 pub(super) fn looks_at_times(action: &CommandAction<Digest>) -> bool {
-    action.tools.contains("cargo") && action.caches.contains("cargo")
+    action.tools.contains("cargo") && !action.caches.is_empty()
 }
 
 /// Copies a tree of the store; every file is as new as the copy.
