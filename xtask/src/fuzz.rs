@@ -17,17 +17,6 @@ use serde::Deserialize;
 
 use crate::repository::{cargo, root, shown};
 
-/// Crates with targets: those that read what strangers write.
-const CRATES: &[&str] = &[
-    "seatrial-components",
-    "seatrial-config",
-    "seatrial-deploy",
-    "seatrial-oci",
-    "seatrial-protocol",
-    "seatrial-store",
-    "seatrial-suite",
-];
-
 /// Address space of a round, in bytes: many times what the largest case needs.
 const MEMORY: u64 = 4 << 30;
 
@@ -36,6 +25,9 @@ const ROUND: Duration = Duration::from_secs(2);
 
 /// How long a round may take: one case, and then its shrinking, go on for ever.
 const HANGS: Duration = Duration::from_secs(120);
+
+/// Cases of a first round: few, as nobody knows yet how long one takes.
+const CASES: u64 = 16;
 
 /// Arguments of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
@@ -50,13 +42,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// Cases of the first round: with a seed, exactly what a failure named
-    #[arg(long, value_name = "COUNT", default_value_t = 256)]
+    #[arg(long, value_name = "COUNT", default_value_t = CASES)]
     cases: u64,
 }
 
 /// Tries all targets, each for `seconds`.
 pub(crate) fn all(seconds: u64) -> anyhow::Result<()> {
-    run(&Args { targets: Vec::new(), seconds, seed: None, cases: 256 })
+    run(&Args { targets: Vec::new(), seconds, seed: None, cases: CASES })
 }
 
 /// Tries the targets, each until its time is up.
@@ -206,18 +198,22 @@ fn wait(mut child: std::process::Child) -> anyhow::Result<Option<ExitStatus>> {
 
 /// Builds the programs with targets and asks them for their names.
 fn targets() -> anyhow::Result<Vec<Target>> {
-    let mut build =
-        cargo(&["test", "--tests", "--no-run", "--message-format=json-render-diagnostics"]);
-    build.args(CRATES.iter().flat_map(|name| ["--package", name])).stderr(Stdio::inherit());
+    // All of the workspace, as `cargo test` builds it: of some crates alone, their
+    // dependencies have other features, and everything is built once more.
+    let mut build = cargo(&["test", "--workspace", "--tests", "--no-run"]);
+    build.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = build.output().with_context(|| format!("{} does not start", shown(&build)))?;
     anyhow::ensure!(output.status.success(), "{} ended with {}", shown(&build), output.status);
     let mut found = Vec::new();
     for line in String::from_utf8(output.stdout)?.lines() {
-        let Message { executable: Some(program), manifest_path: Some(manifest) } =
+        let Message { executable: Some(program), manifest_path: Some(manifest), profile } =
             serde_json::from_str(line)?
         else {
             continue;
         };
+        if profile.is_none_or(|profile| !profile.test) {
+            continue;
+        }
         let dir = manifest.parent().unwrap_or(root());
         for name in listed(&program, dir)? {
             found.push(Target { name, program: program.clone(), dir: dir.to_owned() });
@@ -232,6 +228,14 @@ fn targets() -> anyhow::Result<Vec<Target>> {
 struct Message {
     executable: Option<PathBuf>,
     manifest_path: Option<PathBuf>,
+    profile: Option<Profile>,
+}
+
+/// For what it was built.
+#[derive(Deserialize)]
+struct Profile {
+    /// Whether it is a program of tests.
+    test: bool,
 }
 
 /// The targets of a program.

@@ -60,9 +60,9 @@ fn all(args: &Args, steps: &mut Steps, totals: &mut Totals) -> anyhow::Result<()
         succeed(&mut seatrial(&["components", "install"]))
     })?;
     let before = Snapshot::take()?;
+    steps.step("cargo test", || cargo_test(&["--workspace", "--no-fail-fast"], totals))?;
     let seconds = if args.full { 60 } else { 5 };
     steps.step("fuzzing", || fuzz::all(seconds))?;
-    steps.step("cargo test", || cargo_test(&["--workspace", "--no-fail-fast"], totals))?;
     steps.step("nothing is left of the tests", || check(&before, After::End))?;
     steps.step("examples/podinfo", || runs::passes("examples/podinfo", &before))?;
     steps.step("examples/podinfo again: nothing is made twice", || runs::makes_nothing(&before))?;
