@@ -31,6 +31,14 @@ const PREREQUISITES: &[Prerequisite] = &[
     },
 ];
 
+/// What only tests of other languages' projects need.
+const LANGUAGES: &[Prerequisite] = &[
+    required("node", "nodejs", || program("node")),
+    required("npm", "npm", || program("npm")),
+    required("python3", "python3", || program("python3")),
+    required("pytest", "python3-pytest", || program("pytest")),
+];
+
 const fn required(
     name: &'static str,
     package: &'static str,
@@ -39,15 +47,25 @@ const fn required(
     Prerequisite { name, package, is_there, required: true }
 }
 
-/// Makes sure that everything is there.
+/// Makes sure that all is there that a run needs.
 pub(crate) fn ensure_all() -> anyhow::Result<()> {
+    ensure(PREREQUISITES.iter().collect())
+}
+
+/// Makes sure that all is there that the tests need.
+pub(crate) fn ensure_for_tests() -> anyhow::Result<()> {
+    ensure(PREREQUISITES.iter().chain(LANGUAGES).collect())
+}
+
+fn ensure(prerequisites: Vec<&Prerequisite>) -> anyhow::Result<()> {
     ensure!(is_root(), "environments need root: run this as root");
     ensure!(
         program("go"),
         "go is not there: install Go 1.26 or newer from https://go.dev/dl/ \
          (the examples are written in Go)"
     );
-    let missing: Vec<_> = PREREQUISITES.iter().filter(|needed| !(needed.is_there)()).collect();
+    let missing = prerequisites.into_iter().filter(|needed| !(needed.is_there)());
+    let missing: Vec<_> = missing.collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn all(args: &Args, steps: &mut Steps, totals: &mut Totals) -> anyhow::Result<()> {
-    steps.step("what this machine needs", prerequisites::ensure_all)?;
+    steps.step("what this machine needs", prerequisites::ensure_for_tests)?;
     steps.step("format", || succeed(&mut cargo(&["fmt", "--all", "--check"])))?;
     steps.step("tidy", tidy::run)?;
     steps.step("clippy", || {
