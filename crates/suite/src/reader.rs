@@ -20,6 +20,7 @@ use crate::{Exit, Invocation};
 
 mod board;
 mod command;
+mod end;
 mod ginkgo;
 mod go;
 mod libtest;

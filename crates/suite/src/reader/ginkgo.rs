@@ -16,9 +16,9 @@ use seatrial_protocol::test::TestOutcome;
 use crate::ginkgo_report::GinkgoReport;
 use crate::lines::Lines;
 use crate::list::focused;
-use crate::program_failure::{contradiction, died, not_a_test_program};
+use crate::program_failure::contradiction;
 use crate::reader::board::Board;
-use crate::reader::go::stopped;
+use crate::reader::end::{cut_short, nobody_failed, not_started, stopped};
 use crate::{Exit, Invocation};
 
 const DELIMITER: &str = "------------------------------";
@@ -80,24 +80,11 @@ impl GinkgoReader {
         self.lines.finish(|line| state.line(board, at, line));
         state.end(board, at);
         match (exit, report) {
-            (Exit::NotStarted(_), _) => {
-                board.set_reason(format!("its program did not start ({exit})"));
-                Some(not_a_test_program(invocation, exit, ""))
-            }
+            (Exit::NotStarted(_), _) => Some(not_started(board, invocation, exit)),
             (Exit::Stopped(outcome), _) => stopped(board, invocation, at, *outcome),
             (Exit::Code(_) | Exit::Signal(_), None) => {
-                let running = board.running();
-                let message = format!("its program ended while it ran ({exit})");
-                let reason = match running.first() {
-                    Some(test) => format!("its program ended in `{test}` before ({exit})"),
-                    None => format!("its program ended before ({exit})"),
-                };
-                board.cut_off(at, &running, TestOutcome::Failed, &message, reason);
-                let when =
-                    if board.any_started() { "between tests" } else { "before its first test" };
-                // All results that were shown may be true, and still nobody
-                // vouches for them.
-                (!board.any_failed()).then(|| died(invocation, exit, when, board.outside()))
+                cut_short(board, at, exit);
+                nobody_failed(board, invocation, exit)
             }
             (Exit::Code(_) | Exit::Signal(_), Some(report)) => {
                 match GinkgoReport::parse(&invocation.program.name, report) {

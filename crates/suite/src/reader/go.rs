@@ -11,8 +11,9 @@ use seatrial_core::failure::Failure;
 use seatrial_protocol::test::TestOutcome;
 
 use crate::lines::Lines;
-use crate::program_failure::{contradiction, died, not_a_test_program};
+use crate::program_failure::{contradiction, not_a_test_program};
 use crate::reader::board::Board;
+use crate::reader::end::{cut_short, nobody_failed, not_started, stopped};
 use crate::{Exit, Invocation};
 
 const MARK: u8 = 0x16;
@@ -80,10 +81,7 @@ impl GoReader {
         let panic = state.panic.clone();
         state.end_failed(board, at);
         match (exit, state.verdict) {
-            (Exit::NotStarted(_), _) => {
-                board.set_reason(format!("its program did not start ({exit})"));
-                Some(not_a_test_program(invocation, exit, ""))
-            }
+            (Exit::NotStarted(_), _) => Some(not_started(board, invocation, exit)),
             (Exit::Stopped(outcome), _) => stopped(board, invocation, at, *outcome),
             (Exit::Code(_) | Exit::Signal(_), Some(verdict)) => {
                 board.close(at);
@@ -101,62 +99,20 @@ impl GoReader {
                     let reason = format!("its program died in `{test}` before");
                     board.cut_off(at, &[], TestOutcome::Failed, "", reason);
                 } else {
-                    let message = format!("its program ended while it ran ({exit})");
-                    let reason = match running.first() {
-                        Some(test) => format!("its program ended in `{test}` before ({exit})"),
-                        None => format!("its program ended before ({exit})"),
-                    };
-                    board.cut_off(at, &running, TestOutcome::Failed, &message, reason);
+                    cut_short(board, at, exit);
                 }
-                if board.any_failed() {
-                    None
-                } else if board.any_started() {
-                    Some(died(invocation, exit, "between tests", board.outside()))
-                } else {
-                    let output = board.outside();
-                    Some(match exit {
-                        Exit::Code(2) if output.contains("flag provided but not defined") => {
-                            not_a_test_program(invocation, exit, &output)
-                        }
-                        _ => died(invocation, exit, "before its first test", output),
-                    })
+                let output = board.outside();
+                let knows_no_flags = *exit == Exit::Code(2)
+                    && !board.any_failed()
+                    && !board.any_started()
+                    && output.contains("flag provided but not defined");
+                match knows_no_flags {
+                    true => Some(not_a_test_program(invocation, exit, &output)),
+                    false => nobody_failed(board, invocation, exit),
                 }
             }
         }
     }
-}
-
-/// The worker stopped the program: what that says of its tests.
-pub(crate) fn stopped(
-    board: &mut Board,
-    invocation: &Invocation,
-    at: Duration,
-    outcome: TestOutcome,
-) -> Option<Failure> {
-    let running = board.running();
-    let late = match outcome {
-        TestOutcome::TimedOut => board.overdue(invocation.test_timeout, at),
-        _ => Vec::new(),
-    };
-    let hit = if late.is_empty() { &running } else { &late };
-    let (message, reason) = match outcome {
-        TestOutcome::TimedOut => ("ran out of time", "its program ran out of time before"),
-        TestOutcome::Broken => ("its environment failed under it", "its environment failed before"),
-        _ => ("stopped", "the run was stopped before"),
-    };
-    board.cut_off(at, hit, outcome, message, reason.to_owned());
-    let waiting = outcome == TestOutcome::TimedOut && hit.is_empty();
-    waiting.then(|| {
-        let name = &invocation.program.name;
-        Failure::product(
-            "suite.timed_out",
-            format!(
-                "`{name}` ran out of time ({:?}) while no test was running",
-                invocation.timeout
-            ),
-        )
-        .detail(board.outside())
-    })
 }
 
 /// How verdict, exit code and results disagree, if they do.

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use seatrial_core::failure::Failure;
-use seatrial_protocol::test::TestOutcome;
 
 use crate::lines::Lines;
-use crate::program_failure::{contradiction, died, not_a_test_program};
+use crate::program_failure::contradiction;
 use crate::pytest::{Event, MARK};
 use crate::reader::board::Board;
-use crate::reader::go::stopped;
+use crate::reader::end::{cut_short, nobody_failed, not_started, stopped};
 use crate::{Exit, Invocation};
 
 /// The plugin's durations are those of the phases of a test: what is between
@@ -48,10 +47,7 @@ impl PytestReader {
         let state = &mut self.state;
         self.lines.finish(|line| state.line(board, at, line));
         match (exit, state.ended) {
-            (Exit::NotStarted(_), _) => {
-                board.set_reason(format!("its program did not start ({exit})"));
-                Some(not_a_test_program(invocation, exit, ""))
-            }
+            (Exit::NotStarted(_), _) => Some(not_started(board, invocation, exit)),
             (Exit::Stopped(outcome), _) => stopped(board, invocation, at, *outcome),
             (Exit::Code(code), Some(ended @ (0 | 1))) if *code == ended => {
                 board.close(at);
@@ -63,20 +59,8 @@ impl PytestReader {
                 Some(contradiction(invocation, &format!("{what} ({exit})"), board.outside()))
             }
             (Exit::Code(_) | Exit::Signal(_), _) => {
-                let running = board.running();
-                let message = format!("its program ended while it ran ({exit})");
-                let reason = match running.first() {
-                    Some(test) => format!("its program ended in `{test}` before ({exit})"),
-                    None => format!("its program ended before ({exit})"),
-                };
-                board.cut_off(at, &running, TestOutcome::Failed, &message, reason);
-                match (board.any_failed(), board.any_started()) {
-                    (true, _) => None,
-                    (false, true) => Some(died(invocation, exit, "between tests", board.outside())),
-                    (false, false) => {
-                        Some(died(invocation, exit, "before its first test", board.outside()))
-                    }
-                }
+                cut_short(board, at, exit);
+                nobody_failed(board, invocation, exit)
             }
         }
     }
