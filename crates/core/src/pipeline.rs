@@ -337,6 +337,12 @@ impl Adapter {
     pub fn has_programs(self) -> bool {
         matches!(self, Self::Go | Self::Ginkgo | Self::Rust)
     }
+
+    /// Whether single tests can be run, and be named before they run.
+    #[must_use]
+    pub fn selects(self) -> bool {
+        self != Self::Junit
+    }
 }
 
 /// How tests share an environment.
@@ -349,14 +355,6 @@ pub enum Isolation {
     Serial,
     /// An environment for each test.
     Fresh,
-}
-
-impl Adapter {
-    /// Whether single tests can be run, and be named before they run.
-    #[must_use]
-    pub fn selects(self) -> bool {
-        self != Self::Junit
-    }
 }
 
 impl Pipeline {

@@ -165,8 +165,14 @@ impl Node {
     /// The suite that it runs, when it runs one.
     #[must_use]
     pub fn suite(&self) -> Option<&Name> {
+        self.suite_stage().map(|stage| &stage.name)
+    }
+
+    /// What it does of a suite, when it runs one.
+    #[must_use]
+    pub fn suite_stage(&self) -> Option<&SuiteStage<Input>> {
         match &self.work {
-            Work::Stage { stage: Stage::Suite(suite), .. } => Some(&suite.name),
+            Work::Stage { stage: Stage::Suite(stage), .. } => Some(stage),
             _ => None,
         }
     }
@@ -174,10 +180,7 @@ impl Node {
     /// Whether it runs only some of the tests that its suite selects.
     #[must_use]
     pub fn is_part(&self) -> bool {
-        match &self.work {
-            Work::Stage { stage: Stage::Suite(suite), .. } => suite.only.is_some(),
-            _ => false,
-        }
+        self.suite_stage().is_some_and(|stage| stage.only.is_some())
     }
 
     /// The environment that it is part of, when it is.

@@ -64,9 +64,7 @@ impl Suite {
             retries: retries.unwrap_or(self.retries),
         }
     }
-}
 
-impl Suite {
     /// Where the tests that it selects run.
     #[must_use]
     pub fn spread(&self, tests: &[(String, String)]) -> Spread {

@@ -76,10 +76,7 @@ impl Plan {
     /// How often the tests that the suite at a place runs were tried before.
     #[must_use]
     pub fn tried(&self, suite: u32) -> u32 {
-        match self.node(suite).map(|node| &node.work) {
-            Some(Work::Stage { stage: Stage::Suite(stage), .. }) => stage.tried,
-            _ => 0,
-        }
+        self.node(suite).and_then(Node::suite_stage).map_or(0, |stage| stage.tried)
     }
 
     /// The first of all nodes that the one at a place is another try of; that

@@ -7,8 +7,8 @@ use super::{Ending, RunState};
 use crate::action::Input;
 use crate::failure::Failure;
 use crate::pipeline::Spread;
-use crate::plan::{Growth, Node, Work, place_of};
-use crate::stage::{Stage, SuiteStage};
+use crate::plan::{Growth, Node, place_of};
+use crate::stage::SuiteStage;
 
 impl RunState {
     /// The nodes that the plan gets when it grows so now.
@@ -82,8 +82,8 @@ impl RunState {
     pub(super) fn wants_spread(&mut self, node: u32) -> Option<Growth> {
         // A worker names no more than that, unless it lies.
         let some = (1..=Spread::MOST).contains(&self.apart(node).len());
-        // Another try of all of it does not run those again.
-        // Also when the run was cancelled: those tests are then told as not run.
+        // Another try of all of it does not run those again. Also wanted when the
+        // run was cancelled: those tests are then told as not run.
         let wanted = some && self.spread.insert(self.plan.first(node));
         wanted.then_some(Growth::Fresh { suite: node })
     }
@@ -120,9 +120,6 @@ impl RunState {
     }
 
     fn suite(&self, place: u32) -> Option<&SuiteStage<Input>> {
-        match &self.plan.node(place)?.work {
-            Work::Stage { stage: Stage::Suite(stage), .. } => Some(stage),
-            _ => None,
-        }
+        self.plan.node(place).and_then(Node::suite_stage)
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::decide::{is_action, is_boot};
 use super::*;
 use crate::name::Name;
-use crate::pipeline::{Isolation, Override, Suite};
+use crate::pipeline::{Isolation, Override, Pipeline, Suite};
 use crate::plan::{When, Work};
 use crate::stage::Stage;
 use crate::testing::{guestbook, plan_of, two_suites};
@@ -397,7 +397,15 @@ fn failed_once(tests: &[(&str, Verdict)]) -> (RunState, u32) {
     for suite in pipeline.suites.values_mut() {
         suite.retries = RETRIES;
     }
-    let mut state = RunState::new(plan_of(&pipeline));
+    let (mut state, e2e) = until_e2e(&pipeline);
+    run_suite(&mut state, e2e, tests);
+    (state, e2e)
+}
+
+/// A run of the sample in which only the suite in the environment has yet to
+/// begin.
+fn until_e2e(pipeline: &Pipeline) -> (RunState, u32) {
+    let mut state = RunState::new(plan_of(pipeline));
     let e2e = place(&state, "default/e2e");
     for node in (0..e2e).chain([place(&state, "suite/unit")]) {
         if !matches!(state.node(node), Some(NodeState::Ended(_))) {
@@ -405,7 +413,6 @@ fn failed_once(tests: &[(&str, Verdict)]) -> (RunState, u32) {
             end(&mut state, node, Ending::Done(None));
         }
     }
-    run_suite(&mut state, e2e, tests);
     (state, e2e)
 }
 
@@ -486,14 +493,7 @@ fn what_is_fresh_boots_as_soon_as_it_is_listed() {
     for suite in pipeline.suites.values_mut() {
         suite.isolation = Isolation::Fresh;
     }
-    let mut state = RunState::new(plan_of(&pipeline));
-    let e2e = place(&state, "default/e2e");
-    for node in (0..e2e).chain([place(&state, "suite/unit")]) {
-        if !matches!(state.node(node), Some(NodeState::Ended(_))) {
-            begin(&mut state, node);
-            end(&mut state, node, Ending::Done(None));
-        }
-    }
+    let (mut state, e2e) = until_e2e(&pipeline);
     begin(&mut state, e2e);
     let listed = ["TestA", "TestB"].map(named).to_vec();
     state.apply(Change::Listed { node: e2e, tests: listed.clone() }).expect("it runs");
