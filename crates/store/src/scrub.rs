@@ -35,6 +35,14 @@ pub struct Scrubbed {
     pub damaged: Vec<Damaged>,
 }
 
+/// What something in the store is.
+enum State {
+    Sound,
+    /// It was removed meanwhile.
+    Gone,
+    Damaged(Damaged),
+}
+
 impl Store {
     /// Reads all blobs and trees and puts aside those that are not what their
     /// names say. `progress` is called before each with how many there are and how
@@ -56,19 +64,11 @@ impl Store {
                 true => self.read_tree_again(&path),
                 false => hash_file(&path, &mut buffer, u64::MAX).map(|(_, digest)| digest),
             };
-            let what = match (found, digest) {
-                // It was removed meanwhile.
-                (Err(error), _) if is_gone(&error) && !path.exists() => continue,
-                (Ok(found), Some(digest)) if found == digest => {
-                    scrubbed.sound += 1;
-                    continue;
-                }
-                (Ok(found), Some(_)) => format!("it is {found}"),
-                (Ok(_), None) => "its name is no digest".to_owned(),
-                (Err(error), _) => seatrial_core::failure::Failure::chain(&error),
-            };
-            let aside = self.put_aside(&path)?;
-            scrubbed.damaged.push(Damaged { digest, what, aside });
+            match self.judge(found, digest, &path)? {
+                State::Sound => scrubbed.sound += 1,
+                State::Gone => {}
+                State::Damaged(damaged) => scrubbed.damaged.push(damaged),
+            }
         }
         Ok(scrubbed)
     }
@@ -80,28 +80,34 @@ impl Store {
         for blob in result.log.iter().chain(result.outputs.blobs()) {
             let path = self.blob_path(*blob);
             let found = hash_file(&path, &mut buffer, u64::MAX).map(|(_, digest)| digest);
-            sound &= self.is_as_said(found, *blob, &path)?;
+            sound &= matches!(self.judge(found, Some(*blob), &path)?, State::Sound);
         }
         if let Outputs::Tree(tree) = result.outputs
             && let Some(dir) = self.manifest_path(tree).parent()
         {
-            sound &= self.is_as_said(self.read_tree_again(dir), tree, dir)?;
+            let found = self.read_tree_again(dir);
+            sound &= matches!(self.judge(found, Some(tree), dir)?, State::Sound);
         }
         Ok(sound)
     }
 
-    fn is_as_said(
+    /// What something is, by the digest that its name says and the one that was
+    /// found. What is damaged is put aside.
+    fn judge(
         &self,
         found: Result<Digest, StoreError>,
-        said: Digest,
+        digest: Option<Digest>,
         path: &Path,
-    ) -> Result<bool, StoreError> {
-        match found {
-            Ok(found) if found == said => Ok(true),
-            // It was removed meanwhile.
-            Err(error) if is_gone(&error) && !path.exists() => Ok(false),
-            _ => self.put_aside(path).map(|_| false),
-        }
+    ) -> Result<State, StoreError> {
+        let what = match (found, digest) {
+            (Err(error), _) if is_gone(&error) && !path.exists() => return Ok(State::Gone),
+            (Ok(found), Some(digest)) if found == digest => return Ok(State::Sound),
+            (Ok(found), Some(_)) => format!("it is {found}"),
+            (Ok(_), None) => "its name is no digest".to_owned(),
+            (Err(error), _) => seatrial_core::failure::Failure::chain(&error),
+        };
+        let aside = self.put_aside(path)?;
+        Ok(State::Damaged(Damaged { digest, what, aside }))
     }
 
     /// Moves something out of the way of everybody; what can be learned from it
