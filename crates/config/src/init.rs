@@ -156,12 +156,6 @@ fn images(project: &GoProject) -> String {
             text.push_str("\nimages:\n");
         }
         text.push_str(&project.deploy.image(&name, &guess(project, &name)));
-        line(&mut text, "    base: scratch   # or name@sha256:...");
-        line(
-            &mut text,
-            &format!("    files: [{{ build: {name}, path: {name}, to: /{name}, mode: \"0755\" }}]"),
-        );
-        line(&mut text, &format!("    config: {{ entrypoint: [/{name}], user: \"65532\" }}"));
     }
     text
 }
@@ -238,29 +232,33 @@ impl Deploy {
                 );
             }
         }
+        line(&mut text, "    base: scratch   # or name@sha256:...");
+        line(
+            &mut text,
+            &format!("    files: [{{ build: {name}, path: {name}, to: /{name}, mode: \"0755\" }}]"),
+        );
+        line(&mut text, &format!("    config: {{ entrypoint: [/{name}], user: \"65532\" }}"));
         text
     }
 }
 
+/// The beginning of the one suite, by whether it is in an environment.
+fn suite(in_environment: bool) -> String {
+    let named = match in_environment {
+        true => "  e2e:",
+        false => "  unit:   # add `environments: [default]` to tests that need a cluster",
+    };
+    format!("\nsuites:\n{named}\n")
+}
+
 fn suites(project: &GoProject) -> String {
     let (build, _) = tests(project);
-    let mut text = "\nsuites:\n".to_owned();
-    match project.e2e.is_empty() {
-        false => {
-            line(&mut text, "  e2e:");
-            line(&mut text, &format!("    build: {build}"));
-            line(&mut text, "    adapter: go   # or ginkgo, junit, exec");
-            line(&mut text, "    environments: [default]");
-            line(&mut text, "    test-timeout: 5m");
-        }
-        true => {
-            line(
-                &mut text,
-                "  unit:   # add `environments: [default]` to tests that need a cluster",
-            );
-            line(&mut text, &format!("    build: {build}"));
-            line(&mut text, "    adapter: go   # or ginkgo, junit, exec");
-        }
+    let mut text = suite(!project.e2e.is_empty());
+    line(&mut text, &format!("    build: {build}"));
+    line(&mut text, "    adapter: go   # or ginkgo, junit, exec");
+    if !project.e2e.is_empty() {
+        line(&mut text, "    environments: [default]");
+        line(&mut text, "    test-timeout: 5m");
     }
     text
 }
@@ -271,9 +269,14 @@ fn tests(project: &GoProject) -> (Name, &[TestPackage]) {
         [] => ("unit-tests", project.unit.as_slice()),
         packages => ("e2e-tests", packages),
     };
-    let taken = commands(project);
-    let free = [usual, "test-programs"].map(name).into_iter().find(|n| !taken.contains_key(n));
-    (free.unwrap_or_else(|| name("seatrial-tests")), packages)
+    (tests_build(usual, &commands(project)), packages)
+}
+
+/// The name of the build that makes the tests: the usual one, if no program has
+/// it.
+fn tests_build<T>(usual: &str, programs: &BTreeMap<Name, T>) -> Name {
+    let mut names = [usual, "test-programs"].map(name).into_iter();
+    names.find(|name| !programs.contains_key(name)).unwrap_or_else(|| name("seatrial-tests"))
 }
 
 /// How an image that needs more than files of the project is said: which base
@@ -368,6 +371,17 @@ mod tests {
             Ok(loaded) => loaded.pipeline,
             Err(mistakes) => panic!("{text}\n{}", render(&mistakes, Style::Narrow)),
         }
+    }
+
+    /// The file for a project with these files, which must be without mistakes.
+    pub(super) fn template(files: &[(&str, &str)]) -> String {
+        let read = |path: &str| {
+            files.iter().find(|(name, _)| *name == path).map(|(_, text)| text.to_string())
+        };
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let text = super::template(&names, read).expect("a project of a known kind");
+        accepted_text(&text);
+        text
     }
 
     fn accepted(project: &GoProject) -> seatrial_core::pipeline::Pipeline {

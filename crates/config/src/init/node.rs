@@ -1,7 +1,7 @@
 //! Node projects, by their `package.json`.
 
 use super::detect::is_hidden;
-use super::{Deploy, HEAD, image_hint, line, name, quoted};
+use super::{Deploy, HEAD, image_hint, line, name, quoted, suite};
 
 /// What a Node project has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,14 +91,7 @@ impl NodeProject {
             text.push_str(&image_hint("Node", "[node, /app/index.js]"));
             text.push_str(&self.deploy.environments(&name(&self.name)));
         }
-        text.push_str("\nsuites:\n");
-        line(
-            &mut text,
-            match in_cluster {
-                true => "  e2e:",
-                false => "  unit:   # add `environments: [default]` to tests that need a cluster",
-            },
-        );
+        text.push_str(&suite(in_cluster));
         line(&mut text, "    build: app");
         let (adapter, run, note) = self.runs(tool);
         line(&mut text, &format!("    adapter: {adapter}{note}"));

@@ -1,7 +1,7 @@
 //! Python projects, by their `pyproject.toml` or `requirements.txt`.
 
 use super::detect::is_hidden;
-use super::{Deploy, HEAD, image_hint, line, name, quoted, shell};
+use super::{Deploy, HEAD, image_hint, line, name, quoted, shell, suite};
 
 /// What a Python project has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,14 +69,7 @@ impl PythonProject {
             text.push_str(&image_hint("Python", "[python3, /app/main.py]"));
             text.push_str(&self.deploy.environments(&name("app")));
         }
-        text.push_str("\nsuites:\n");
-        line(
-            &mut text,
-            match in_cluster {
-                true => "  e2e:",
-                false => "  unit:   # add `environments: [default]` to tests that need a cluster",
-            },
-        );
+        text.push_str(&suite(in_cluster));
         line(&mut text, "    build: app");
         match self.pytest {
             true => line(&mut text, "    adapter: pytest"),
@@ -126,18 +119,7 @@ print(*p.get(\"dependencies\", []), *itertools.chain(*p.get(\"optional-dependenc
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::init::tests::accepted_text;
-
-    fn template(files: &[(&str, &str)]) -> String {
-        let read = |path: &str| {
-            files.iter().find(|(name, _)| *name == path).map(|(_, text)| text.to_string())
-        };
-        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
-        let text = PythonProject::detect(&names, &read).expect("a Python project").template();
-        accepted_text(&text);
-        text
-    }
+    use crate::init::tests::template;
 
     #[test]
     fn projects() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use seatrial_core::name::Name;
 
 use super::detect::{E2E, in_dir, is_hidden};
-use super::{Deploy, HEAD, line, name, quoted, shell};
+use super::{Deploy, HEAD, line, name, quoted, shell, suite, tests_build};
 
 /// What a Rust project has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -107,33 +107,16 @@ impl RustProject {
             text.push_str("\nimages:\n");
             for program in self.programs.keys() {
                 text.push_str(&self.deploy.image(program, &format!("ghcr.io/example/{program}")));
-                line(&mut text, "    base: scratch   # or name@sha256:...");
-                line(
-                    &mut text,
-                    &format!(
-                        "    files: [{{ build: {program}, path: {program}, to: /{program}, mode: \"0755\" }}]"
-                    ),
-                );
-                line(
-                    &mut text,
-                    &format!("    config: {{ entrypoint: [/{program}], user: \"65532\" }}"),
-                );
             }
         }
         if in_image || !self.e2e.is_empty() {
             let any = self.programs.keys().next().cloned();
             text.push_str(&self.deploy.environments(&any.unwrap_or_else(|| name("app"))));
         }
-        text.push_str("\nsuites:\n");
-        let kind = if self.e2e.is_empty() { "unit" } else { "e2e" };
-        let note = match kind {
-            "unit" => "   # add `environments: [default]` to tests that need a cluster",
-            _ => "",
-        };
-        line(&mut text, &format!("  {kind}:{note}"));
+        text.push_str(&suite(!self.e2e.is_empty()));
         line(&mut text, &format!("    build: {tests}"));
         line(&mut text, "    adapter: rust");
-        if kind == "e2e" {
+        if !self.e2e.is_empty() {
             line(&mut text, "    environments: [default]");
             line(&mut text, "    test-timeout: 5m");
         }
@@ -167,9 +150,7 @@ impl RustProject {
     /// The build that makes the tests.
     fn tests(&self) -> Name {
         let usual = if self.e2e.is_empty() { "unit-tests" } else { "e2e-tests" };
-        let free = [usual, "test-programs"].map(name).into_iter();
-        let mut free = free.filter(|name| !self.programs.contains_key(name));
-        free.next().unwrap_or_else(|| name("seatrial-tests"))
+        tests_build(usual, &self.programs)
     }
 
     fn targets(&self) -> String {
@@ -208,18 +189,7 @@ fn target<'p>(path: &'p str, dir: &str) -> Option<&'p str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::init::tests::accepted_text;
-
-    fn template(files: &[(&str, &str)]) -> String {
-        let read = |path: &str| {
-            files.iter().find(|(name, _)| *name == path).map(|(_, text)| text.to_string())
-        };
-        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
-        let text = RustProject::detect(&names, &read).expect("a Rust project").template();
-        accepted_text(&text);
-        text
-    }
+    use crate::init::tests::template;
 
     #[test]
     fn projects() {
