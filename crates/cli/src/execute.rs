@@ -15,13 +15,13 @@ use seatrial_oci::Credentials;
 use seatrial_protocol::worker::{FromWorker, Hello};
 use seatrial_report::{Json, Look, Reporter, Summary, Terminal};
 use seatrial_store::{Scope, Store};
-use seatrial_worker::{Connection, Held, Machine, MachineError, Settings, Tools, serve};
+use seatrial_worker::{Connection, Held, Machine, MachineError, Settings, serve};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::CommandError;
 use crate::paths::PathArgs;
-use crate::project::{Planned, tools_of};
+use crate::project::{Planned, find_tools};
 use crate::recording::{NODES, Recording, history_name};
 use crate::registries::registries;
 use crate::{install, lock, ui};
@@ -162,10 +162,8 @@ fn machine(
         true => Some(install::ensure(&paths.components()?)?),
         false => None,
     };
-    let path = std::env::var("PATH").unwrap_or_default();
     let bin = components.as_ref().map(|installed| installed.bin.as_path());
-    let tools = Tools::find(&tools_of(pipeline), &path, bin, &paths.project)
-        .map_err(|error| error.failure())?;
+    let tools = find_tools(pipeline, bin, &paths.project)?;
     let different = held.compare(lock::here(pipeline, &tools))?;
     if request.format == Format::Terminal {
         different.iter().for_each(|warning| ui::note(warning));

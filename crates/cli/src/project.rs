@@ -14,6 +14,7 @@ use seatrial_core::pipeline::{InstallAction, Pipeline};
 use seatrial_core::plan::{Facts, Plan, Selection, Sources};
 use seatrial_source::{Head, Patterns, ProjectFiles, WorkTree};
 use seatrial_store::Store;
+use seatrial_worker::Tools;
 
 use crate::error::CommandError;
 use crate::execute::Format;
@@ -66,12 +67,11 @@ pub(crate) fn load_with(
 pub(crate) fn read_within(dir: &Path, path: &str) -> FileContent {
     use std::io::Read as _;
     let cannot = |error: std::io::Error| Diagnostic::unreadable(path, &error.to_string());
-    let find = || Ok((dir.canonicalize()?, dir.join(path).canonicalize()?));
+    let find =
+        || -> std::io::Result<_> { Ok((dir.canonicalize()?, dir.join(path).canonicalize()?)) };
     let (root, file) = match find() {
         Ok(found) => found,
-        Err(error) if std::io::Error::kind(&error) == std::io::ErrorKind::NotFound => {
-            return Ok(None);
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cannot(error)),
     };
     if !file.starts_with(&root) {
@@ -109,6 +109,17 @@ pub(crate) fn kubernetes_patches() -> BTreeMap<String, String> {
         Some((format!("{}.{}", parts.next()?, parts.next()?), patch.to_owned()))
     };
     kubernetes.and_then(|component| by_minor(&component.version)).into_iter().collect()
+}
+
+/// The tools of a pipeline as they are on this machine: among the components
+/// in `bin`, else on the PATH, in the versions that the project in `dir` chooses.
+pub(crate) fn find_tools(
+    pipeline: &Pipeline,
+    bin: Option<&Path>,
+    dir: &Path,
+) -> Result<Tools, Failure> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    Tools::find(&tools_of(pipeline), &path, bin, dir).map_err(|error| error.failure())
 }
 
 /// Every tool that a pipeline names, and those that Seatrial itself uses.

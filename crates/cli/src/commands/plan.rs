@@ -16,7 +16,7 @@ use crate::commands::run::CommonArgs;
 use crate::error::CommandError;
 use crate::execute::{Durations, Format, history};
 use crate::paths::PathArgs;
-use crate::project::{Planned, tools_of};
+use crate::project::{Planned, find_tools};
 use crate::ui;
 
 mod why;
@@ -67,9 +67,7 @@ impl PlanArgs {
         let installed =
             seatrial_components::Components::locked().locate(&paths.components()?).installed;
         let bin = installed.as_ref().map(|installed| installed.bin.as_path());
-        let path = std::env::var("PATH").unwrap_or_default();
-        let tools = seatrial_worker::Tools::find(&tools_of(&pipeline), &path, bin, &paths.project)
-            .map_err(|error| error.failure())?;
+        let tools = find_tools(&pipeline, bin, &paths.project)?;
         let platform = seatrial_worker::platform(&tools);
         let scope = self.common.scope();
         let history = history(&store, scope, &project.name, &plan)?;

@@ -2,7 +2,6 @@ use clap::Args;
 use seatrial_config::{Code, LOCK_NAME, Loaded, Lock};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
-use seatrial_worker::Tools;
 
 use crate::error::CommandError;
 use crate::paths::PathArgs;
@@ -27,9 +26,7 @@ impl UpdateArgs {
     pub(crate) fn run(&self, paths: &PathArgs) -> Result<u8, CommandError> {
         let dir = &paths.project;
         let Loaded { pipeline, tags, .. } = project::load_with(dir, None)?;
-        let path = std::env::var("PATH").unwrap_or_default();
-        let tools = Tools::find(&project::tools_of(&pipeline), &path, None, dir)
-            .map_err(|error| error.failure())?;
+        let tools = project::find_tools(&pipeline, None, dir)?;
         let before = self.before(lock::read(dir))?;
         let mut here = lock::here(&pipeline, &tools);
         // Nobody is asked for what is not to be updated.
