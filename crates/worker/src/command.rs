@@ -23,8 +23,9 @@ use seatrial_store::{Outputs, TreeLimits};
 use seatrial_suite::STOP_GRACE;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 mod judge;
 mod languages;
@@ -172,7 +173,8 @@ pub(crate) fn make(
     let mut log = attempt.log(name("output"));
     let deadline = Deadline::at(action.timeout);
     let (last_line, said) = watch::channel("nothing printed yet".to_owned());
-    Handle::current().spawn(tell(attempt.clone(), said));
+    let telling = Handle::current().spawn(tell(attempt.clone(), said));
+    let _until_it_ends = AbortOnDropHandle::new(telling);
     let outcome = run(machine, attempt, &prepared, &deadline, |_, bytes| {
         log.write(bytes);
         tail.push(bytes);
@@ -189,16 +191,13 @@ pub(crate) fn make(
 
 /// Says now and then what a build printed last, and so that it is at work: one
 /// that prints nothing for minutes looks like one that hangs.
-async fn tell(attempt: Attempt, mut said: watch::Receiver<String>) {
-    let mut say = interval(SAY);
+/// Until it is stopped. Most builds have ended before it first says anything.
+async fn tell(attempt: Attempt, said: watch::Receiver<String>) {
+    let mut say = interval_at(tokio::time::Instant::now() + SAY, SAY);
     loop {
-        tokio::select! {
-            _ = say.tick() => {
-                let line = said.borrow().clone();
-                attempt.progress(line, None);
-            }
-            said = said.changed() => if said.is_err() { return },
-        }
+        say.tick().await;
+        let line = said.borrow().clone();
+        attempt.progress(line, None);
     }
 }
 

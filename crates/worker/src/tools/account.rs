@@ -125,10 +125,8 @@ fn python(name: &str, program: &Path, project: &Path) -> io::Result<Account> {
     };
     let mut asked = Command::new(interpreter);
     if let Some(text) = choice(project, ".python-version")? {
-        let lines = text.lines().map(str::trim);
-        if let Some(line) =
-            lines.into_iter().find(|line| !line.is_empty() && !line.starts_with('#'))
-        {
+        let mut lines = text.lines().map(str::trim);
+        if let Some(line) = lines.find(|line| !line.is_empty() && !line.starts_with('#')) {
             asked.env("PYENV_VERSION", version(".python-version", line)?);
         }
     }
