@@ -2,9 +2,10 @@
 //! done today and by Seatrial, measured in turn.
 //!
 //! A run that ended well is kept as one file, so a bench that was stopped goes
-//! on where it was; all of that is below `target/`. See `docs/performance.md`
-//! for what the numbers mean and `bench/baseline/README.md` for what is
-//! compared.
+//! on where it was; all of that is below `target/`, or where `--results` says
+//! (`bench/results` has the runs of the published figures). See
+//! `docs/performance.md` for what the numbers mean and
+//! `bench/baseline/README.md` for what is compared.
 
 mod gotest;
 mod measured;
@@ -18,6 +19,7 @@ mod simulation;
 mod tests_file;
 mod works;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -44,6 +46,10 @@ pub(crate) struct Args {
     /// Forget what earlier calls measured
     #[arg(long)]
     again: bool,
+    /// Where runs are kept, a file each, instead of below target/: to go on with
+    /// them in another clone
+    #[arg(long, value_name = "DIR", conflicts_with = "again")]
+    results: Option<PathBuf>,
     /// Instead: run every test so often in a row in one environment, and tell how
     /// often it failed
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["rounds", "only", "show"])]
@@ -72,7 +78,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     std::fs::create_dir_all(&dir)?;
     let source = repository::root().join("bench/reference");
     let project = Project::open(&source, &dir)?;
-    let results = dir.join("results").join(if args.debug { "debug" } else { "release" });
+    let results = args
+        .results
+        .clone()
+        .unwrap_or_else(|| dir.join("results").join(if args.debug { "debug" } else { "release" }));
     let results = results.join(&project.tree);
     if args.again {
         remove(&results)?;
@@ -86,7 +95,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let records = read(&results)?;
     anyhow::ensure!(!records.is_empty(), "nothing was measured yet");
-    println!("{}", show::tables(&records));
+    for measured in records.iter().map(|record| &record.measured).collect::<BTreeSet<_>>() {
+        println!("{measured}");
+    }
+    println!("\n{}", show::tables(&records));
     if let Some(text) = show::agreement(&records) {
         println!("{text}\n");
     }
@@ -117,7 +129,7 @@ fn repeat(setup: &Setup, dir: &Path, times: u32) -> anyhow::Result<()> {
     let caches = Caches::in_dir(dir);
     remove(&setup.scratch)?;
     caches.warm(&setup.project, &setup.scratch)?;
-    let record = empty(0, Case::Unchanged, System::Baseline, machine::load()?);
+    let record = empty(setup, 0, Case::Unchanged, System::Baseline)?;
     let record = plain::repeat(setup, &caches, times, record)?;
     let slowest = record.tests.iter().max_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
     let slowest = slowest.context("tests ran")?;
@@ -135,7 +147,6 @@ fn repeat(setup: &Setup, dir: &Path, times: u32) -> anyhow::Result<()> {
 
 fn measure(args: &Args, project: Project, dir: &Path, results: &Path) -> anyhow::Result<()> {
     let setup = setup(args, project, dir)?;
-    std::fs::write(results.join("machine.txt"), &setup.machine)?;
     for round in 1..=args.rounds {
         for case in Case::ALL.into_iter().filter(|case| args.only.is_none_or(|only| only == *case))
         {
@@ -166,8 +177,7 @@ fn one(
 ) -> anyhow::Result<Record> {
     remove(&setup.scratch)?;
     std::fs::create_dir_all(&setup.scratch)?;
-    let load = machine::load()?;
-    let record = empty(round, case, system, load);
+    let record = empty(setup, round, case, system)?;
     let mut record = if system == System::Seatrial {
         let state = dir.join("seatrial-state");
         if case == Case::Cold {
@@ -190,8 +200,9 @@ fn one(
 }
 
 /// The record of a run that has not begun.
-fn empty(round: u32, case: Case, system: System, load: f64) -> Record {
-    Record {
+fn empty(setup: &Setup, round: u32, case: Case, system: System) -> anyhow::Result<Record> {
+    let load = machine::load()?;
+    Ok(Record {
         system,
         case,
         round,
@@ -204,7 +215,8 @@ fn empty(round: u32, case: Case, system: System, load: f64) -> Record {
         bound_by: String::new(),
         tests: Vec::new(),
         load: (load, load),
-    }
+        measured: setup.machine.clone(),
+    })
 }
 
 /// Kubernetes and friends, as `seatrial components install` left them last.

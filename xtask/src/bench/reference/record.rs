@@ -96,6 +96,8 @@ pub(crate) struct Record {
     pub(crate) tests: Vec<TestTime>,
     /// Load of the machine (1 minute) before and after.
     pub(crate) load: (f64, f64),
+    /// The machine, and the build of which commit, in words.
+    pub(crate) measured: String,
 }
 
 /// A row of the step table.
@@ -170,5 +172,6 @@ pub(crate) fn sample(system: System, case: Case, round: u32, wall_s: f64) -> Rec
         bound_by: "cores".to_owned(),
         tests: Vec::new(),
         load: (0.0, 0.0),
+        measured: "a machine; a build".to_owned(),
     }
 }
