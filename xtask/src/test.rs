@@ -73,6 +73,11 @@ fn all(args: &Args, steps: &mut Steps, totals: &mut Totals) -> anyhow::Result<()
         })
     })?;
     if args.full {
+        steps.step("killed after every event, with an environment", || {
+            let mut command = cargo(&["test", "--package", "seatrial", "--test", "leaks"]);
+            command.arg("another_run_goes_on").env("SEATRIAL_TEST_FULL", "1");
+            count(&mut command, totals)
+        })?;
         steps.step("ten runs in a row, one killed", || runs::ten_in_a_row(&before))?;
         steps.step("examples/conformance", || runs::passes("examples/conformance", &before))?;
         match cargo(&["deny", "--version"]).stderr(Stdio::null()).status() {

@@ -6,6 +6,8 @@
 mod account;
 #[path = "builds/bases.rs"]
 mod bases;
+#[path = "support/clones.rs"]
+mod clones;
 #[path = "support/command_lines.rs"]
 mod command_lines;
 #[path = "builds/dockerfile.rs"]

@@ -5,6 +5,8 @@
 //! told by its control groups, named after its process, and by its directory.
 #![expect(clippy::print_stdout, reason = "a random moment has to be told")]
 
+#[path = "support/clones.rs"]
+mod clones;
 #[path = "support/owned.rs"]
 mod owned;
 #[path = "support/processes.rs"]
@@ -17,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -156,7 +158,7 @@ fn links() -> BTreeSet<String> {
 }
 
 fn rules() -> BTreeSet<String> {
-    let output = std::process::Command::new("nft").args(["list", "ruleset"]).output();
+    let output = Command::new("nft").args(["list", "ruleset"]).output();
     let output = output.map(|output| output.stdout).unwrap_or_default();
     String::from_utf8_lossy(&output).lines().map(str::to_owned).collect()
 }
@@ -170,8 +172,11 @@ struct Run {
 
 impl Run {
     fn start(project: &Project, arguments: &[&str]) -> Self {
-        let arguments = [arguments, &["--format", "json"]].concat();
-        let mut child = start(&mut command(project, &arguments));
+        Self::of(&mut command(project, arguments))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = start(command.args(["--format", "json"]));
         let (sender, events) = channel();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         std::thread::spawn(move || {
@@ -185,20 +190,33 @@ impl Run {
         Self { child, events, nodes: Value::Null }
     }
 
+    /// The next event; `None`: it has ended.
+    fn next(&mut self, deadline: Instant) -> Option<Value> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let event = match self.events.recv_timeout(left) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => panic!("neither an event nor an end"),
+        };
+        if event["event"] == "planned" {
+            self.nodes = event["nodes"].clone();
+        }
+        Some(event)
+    }
+
+    /// The name of the node that an event is of.
+    fn node<'a>(&'a self, event: &Value) -> &'a str {
+        let place = event["node"].as_u64().and_then(|node| usize::try_from(node).ok());
+        place.and_then(|place| self.nodes[place]["name"].as_str()).unwrap_or_default()
+    }
+
     /// Waits for an event of a node.
     fn until(&mut self, kind: &str, node: &str) {
         let deadline = Instant::now() + BUSY;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.events.recv_timeout(left).unwrap_or_else(|error| {
-                panic!("no {kind} of {node}: {error}");
-            });
-            if event["event"] == "planned" {
-                self.nodes = event["nodes"].clone();
-            }
-            let name = event["node"].as_u64().and_then(|node| usize::try_from(node).ok());
-            let name = name.map(|node| self.nodes[node]["name"].clone());
-            if event["event"] == kind && name.is_some_and(|name| name == node) {
+            let event = self.next(deadline);
+            let event = event.unwrap_or_else(|| panic!("no {kind} of {node}: it ended"));
+            if event["event"] == kind && self.node(&event) == node {
                 return;
             }
         }
@@ -296,6 +314,74 @@ fn nothing_lives_on_when_a_run_is_killed_at_a_random_moment() {
         assert_eq!(run.end().signal(), Some(9));
         watched.assert_nothing_lives();
         watched.assert_next_start_sweeps();
+    }
+}
+
+/// Two runs of one commit on one state directory, an environment each: whenever
+/// the one is killed, the other comes to the same verdict, and nothing of the
+/// one lives. At some moments; with `SEATRIAL_TEST_FULL` after every event.
+#[test]
+fn another_run_goes_on_whenever_one_with_an_environment_is_killed() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let full = std::env::var_os("SEATRIAL_TEST_FULL").is_some();
+    let moments = [
+        ("node-finished", "build/shop"),
+        ("node-finished", "default/boot"),
+        ("node-started", "default/install"),
+        ("test-started", "default/e2e"),
+        ("node-started", "default/drop"),
+    ];
+    let project = shop();
+    let clone = clones::clone(&project);
+    let run = |of: &Project| {
+        Run::of(command(of, &["run", "e2e"]).env("SEATRIAL_STATE_DIR", project.state()))
+    };
+    for nth in 0.. {
+        let mut watched = Watched::new(&project);
+        let (mut killed, mut other) = (run(&project), run(&clone));
+        let deadline = Instant::now() + BUSY;
+        let mut seen = 0;
+        let what = loop {
+            let Some(event) = killed.next(deadline) else { break None };
+            let what = (event["event"].as_str().unwrap_or_default(), killed.node(&event));
+            if if full { seen == nth } else { what == moments[nth] } {
+                break Some(format!("{} {}", what.0, what.1));
+            }
+            seen += 1;
+        };
+        // It had fewer events, and has ended.
+        let Some(what) = what else {
+            assert!(full && nth > 20, "the end after {seen} events, when it was to be killed");
+            break;
+        };
+        println!("kill {nth} after {what}");
+        watched.look(killed.child.id());
+        send(killed.child.id(), Signal::SIGKILL);
+        let status = killed.end();
+        // The last events may be those of a run that was quicker than this test.
+        assert!(status.signal() == Some(9) || full && status.success(), "{status:?}");
+        wait_for("end of all processes", SOON, || match watched.processes() {
+            left if left.is_empty() => Ok(()),
+            left => Err(left),
+        });
+
+        let (mut verdict, mut made) = (Value::Null, BTreeMap::new());
+        while let Some(event) = other.next(deadline) {
+            if event["event"] == "run-finished" {
+                verdict = event["verdict"].clone();
+            }
+            if event["outcome"]["hit"] == false {
+                *made.entry(other.node(&event).to_owned()).or_insert(0) += 1;
+            }
+        }
+        watched.owners.insert(other.child.id());
+        assert_eq!((other.end().code(), verdict), (Some(0), Value::from("passed")), "{what}");
+        assert!(made.values().all(|times| *times == 1), "{what}: {made:?}");
+        watched.assert_next_start_sweeps();
+        fs::remove_dir_all(project.state()).expect("removed");
+        if !full && nth + 1 == moments.len() {
+            break;
+        }
     }
 }
 

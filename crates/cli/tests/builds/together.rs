@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{made, root};
+use crate::clones;
 use crate::command_lines::processes_with;
 use crate::events::events;
 use crate::processes::{send, start, wait_for};
@@ -44,11 +45,7 @@ suites:
 
 /// A clone of a project that uses the same state directory.
 fn clone(of: &Project, arguments: &[&str]) -> (Project, Command) {
-    let clone = Project::empty();
-    std::fs::remove_dir(clone.dir()).expect("an empty directory");
-    let git =
-        Command::new("git").args(["clone", "--quiet"]).arg(of.dir()).arg(clone.dir()).status();
-    assert!(git.expect("git runs").success());
+    let clone = clones::clone(of);
     let mut command = clone.command(arguments);
     command.env("SEATRIAL_STATE_DIR", of.state());
     (clone, command)
