@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use seatrial_components::Components;
@@ -12,6 +12,7 @@ use seatrial_core::failure::Failure;
 use seatrial_core::name::Name;
 use seatrial_core::pipeline::{InstallAction, Pipeline};
 use seatrial_core::plan::{Facts, Plan, Selection, Sources};
+use seatrial_deploy::KUSTOMIZATIONS;
 use seatrial_source::{Head, Patterns, ProjectFiles, WorkTree};
 use seatrial_store::Store;
 use seatrial_worker::Tools;
@@ -137,6 +138,8 @@ pub(crate) fn tools_of(pipeline: &Pipeline) -> BTreeSet<Name> {
 
 /// The files of a project as trees in the store, each set of them made once.
 struct Files {
+    /// The project's directory.
+    dir: PathBuf,
     files: ProjectFiles,
     store: Arc<Store>,
     trees: RefCell<BTreeMap<Sources, Digest>>,
@@ -196,7 +199,7 @@ impl Project {
         Ok(Self {
             name: name.unwrap_or_else(|| "project".to_owned()),
             head: tree.head(&files, &store)?,
-            files: Files { files, store, trees: RefCell::default() },
+            files: Files { dir: tree.dir().to_owned(), files, store, trees: RefCell::default() },
         })
     }
 
@@ -208,7 +211,9 @@ impl Project {
         params: &BTreeMap<Name, String>,
     ) -> Result<Plan, CommandError> {
         let trees = |sources: &Sources| self.files.tree(sources);
-        Ok(Plan::new(pipeline, selection, &Facts { trees: &trees, params })?)
+        let applied = |path: &str| self.files.applied(path);
+        let facts = Facts { trees: &trees, applied: &applied, params };
+        Ok(Plan::new(pipeline, selection, &facts)?)
     }
 
     /// New files are part of what is tested: a person should not wonder why.
@@ -237,5 +242,31 @@ impl Files {
         let snapshot = self.files.snapshot(&include, &exclude, &self.store)?;
         self.trees.borrow_mut().insert(sources.clone(), snapshot.tree);
         Ok(snapshot.tree)
+    }
+
+    /// Which files are read when this path is applied. A kustomization may refer
+    /// to any file of the project, and so may a link.
+    fn applied(&self, path: &str) -> Result<Sources, Failure> {
+        let inside = format!("{path}/");
+        let is_part = |file: &&str| path.is_empty() || *file == path || file.starts_with(&inside);
+        let files: Vec<&str> = self.files.paths().filter(is_part).collect();
+        if files.is_empty() {
+            return Err(Failure::config(
+                "run.nothing_to_apply",
+                format!("nothing of the project is at `{path}`, which an environment applies"),
+            )
+            .hint(
+                "files that Git ignores are no part of the project; \
+                   what a build makes is named by `{ build: NAME, path: PATH }`",
+            ));
+        }
+        let refers = |file: &&str| {
+            let name = file.strip_prefix(&inside).unwrap_or(file);
+            KUSTOMIZATIONS.contains(&name) || self.dir.join(file).is_symlink()
+        };
+        Ok(Sources(match path.is_empty() || files.iter().any(refers) {
+            true => Vec::new(),
+            false => vec![path.to_owned(), format!("{inside}**")],
+        }))
     }
 }

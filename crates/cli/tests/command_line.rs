@@ -486,22 +486,22 @@ fn without_keys(text: &str) -> String {
 fn a_plan_says_what_would_be_done_and_what_waits_for_what() {
     let project = hello();
     assert_snapshot!(without_keys(&project.run(&["plan"]).text()), @r"
-    node              step            key                    state       expected
-    default/boot      cluster setup   -                      to be done  unknown
-    build/hello       image build     [the key...]           to be made  unknown
-    image/hello       image build     waits for build/hello  to be made  unknown
-    default/install   test setup      -                      to be done  unknown
-    build/twice       test compile    [the key...]           to be made  unknown
-    default/e2e       test execution  -                      to be done  unknown
-    default/evidence  post test       -                      to be done  unknown
-    default/drop      post test       -                      to be done  unknown
-    suite/greets      test execution  -                      to be done  unknown
+    node              step            key                                     state       expected
+    default/boot      cluster setup   [the key...]                            to be done  unknown
+    build/hello       image build     [the key...]                            to be made  unknown
+    image/hello       image build     waits for build/hello                   to be made  unknown
+    default/install   test setup      waits for image/hello                   to be done  unknown
+    build/twice       test compile    [the key...]                            to be made  unknown
+    default/e2e       test execution  waits for default/install, build/twice  to be done  unknown
+    default/evidence  post test       -                                       to be done  unknown
+    default/drop      post test       -                                       to be done  unknown
+    suite/greets      test execution  waits for build/hello                   to be done  unknown
     exit code 0
     ");
     assert_snapshot!(without_keys(&project.run(&["plan", "greets"]).text()), @r"
-    node          step            key           state       expected
-    build/hello   test compile    [the key...]  to be made  unknown
-    suite/greets  test execution  -             to be done  unknown
+    node          step            key                    state       expected
+    build/hello   test compile    [the key...]           to be made  unknown
+    suite/greets  test execution  waits for build/hello  to be done  unknown
     exit code 0
     ");
     let json = |arguments: &[&str]| {

@@ -15,7 +15,7 @@ use seatrial_core::name::Name;
 use seatrial_core::pipeline::{
     Base, Build, Command, Fetch, Image, ImageConfig, Pipeline, Resources,
 };
-use seatrial_core::plan::{Facts, Plan, Selection, Work};
+use seatrial_core::plan::{Facts, Plan, Selection, Sources, Work};
 use seatrial_core::run::{Capacity, Change, Decision, Ending, RunState, priorities};
 
 /// What a worker has at once.
@@ -32,7 +32,11 @@ fn main() {
 
 fn measure(shape: &str, pipeline: &Pipeline) -> serde_json::Value {
     let params = BTreeMap::new();
-    let facts = Facts { trees: &|sources| Ok(Digest::of(format!("{sources:?}"))), params: &params };
+    let facts = Facts {
+        trees: &|sources| Ok(Digest::of(format!("{sources:?}"))),
+        applied: &|path| Ok(Sources(vec![path.to_owned()])),
+        params: &params,
+    };
     let began = Instant::now();
     let plan = Plan::new(pipeline, &Selection::Artifacts(Vec::new()), &facts);
     let plan = plan.expect("the generated pipeline plans");

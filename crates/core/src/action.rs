@@ -125,6 +125,34 @@ pub struct Platform {
     pub base: String,
     /// Tools by name.
     pub tools: BTreeMap<Name, ToolIdentity>,
+    /// What clusters are started from; `None`: not on this machine.
+    pub components: Option<ComponentsIdentity>,
+}
+
+/// What clusters are started from, on the machine where a session runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentsIdentity {
+    /// The digest of all their files.
+    pub digest: Digest,
+    /// The version of each: `kubernetes` is `1.37.2`.
+    pub versions: BTreeMap<String, String>,
+}
+
+impl Platform {
+    /// Adds what some tools are to a record.
+    pub(crate) fn add_tools<'a>(
+        &self,
+        record: &mut Record,
+        tools: impl IntoIterator<Item = &'a Name>,
+    ) {
+        for tool in tools {
+            let identity = self.tools.get(tool);
+            let binary = identity.map(|identity| identity.binary.to_string());
+            record.field(format!("tool {tool}"), binary.unwrap_or_default());
+            let account = identity.map(|identity| identity.account.clone());
+            record.field(format!("tool {tool} says"), account.unwrap_or_default());
+        }
+    }
 }
 
 impl<I> Action<I> {
@@ -209,20 +237,11 @@ impl CommandAction<Digest> {
         let mut record = Record::new("command");
         record.field("platform", &platform.name);
         record.field("base", &platform.base);
-        match &self.run {
-            Command::Script(script) => record.field("script", script),
-            Command::Argv(argv) => record.list("argv", argv),
-        }
+        record.command("", &self.run);
         record.field("source", self.source.to_string());
         record.list("fetched", self.fetched.iter().map(Digest::to_string));
         record.map("env", &self.env);
-        for tool in &self.tools {
-            let identity = platform.tools.get(tool);
-            let binary = identity.map(|identity| identity.binary.to_string());
-            record.field(format!("tool {tool}"), binary.unwrap_or_default());
-            let account = identity.map(|identity| identity.account.clone());
-            record.field(format!("tool {tool} says"), account.unwrap_or_default());
-        }
+        platform.add_tools(&mut record, &self.tools);
         record.list("outputs", &self.outputs);
         record.field("network", self.network.to_string());
         record

@@ -1,4 +1,5 @@
-//! Keys: what an action's result depends on, as one digest.
+//! Keys: what an action's result depends on, as one digest; and what a stage of
+//! a session works with.
 //!
 //! A key is the SHA-256 of a canonical record: labelled fields, each written
 //! as its length and its bytes, so that no two different records have the same
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
+use crate::pipeline::Command;
 
 /// The version of the record. Whatever changes what an equal action means
 /// (the sandbox, the format of outputs) changes it.
@@ -65,6 +67,14 @@ impl Record {
         self.field(label, values.len().to_string());
         for (name, value) in values {
             self.field(format!("{label} {name}"), value);
+        }
+    }
+
+    /// Adds a command; `of` is put before its labels.
+    pub fn command(&mut self, of: &str, command: &Command) {
+        match command {
+            Command::Script(script) => self.field(format!("{of}script"), script),
+            Command::Argv(argv) => self.list(&format!("{of}argv"), argv),
         }
     }
 

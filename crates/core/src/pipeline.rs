@@ -331,6 +331,19 @@ pub enum Adapter {
 }
 
 impl Adapter {
+    /// As a pipeline file says it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Go => "go",
+            Self::Ginkgo => "ginkgo",
+            Self::Rust => "rust",
+            Self::Pytest => "pytest",
+            Self::Junit => "junit",
+            Self::Exec => "exec",
+        }
+    }
+
     /// Whether the tests are in programs that a build makes; else a command
     /// runs them.
     #[must_use]

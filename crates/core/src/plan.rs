@@ -91,6 +91,8 @@ pub struct Sources(pub Vec<String>);
 pub struct Facts<'a> {
     /// The tree of each set of project files that is read.
     pub trees: &'a dyn Fn(&Sources) -> Result<Digest, Failure>,
+    /// Which project files are read when a path is applied.
+    pub applied: &'a dyn Fn(&str) -> Result<Sources, Failure>,
     /// Values of all parameters.
     pub params: &'a BTreeMap<Name, String>,
 }
@@ -146,6 +148,20 @@ impl Plan {
             Work::Action(_) => None,
         }
     }
+
+    /// The stage that made the environment as the node at this place finds it: of
+    /// an installation the boot, of a suite the installation.
+    #[must_use]
+    pub fn stands_on(&self, place: u32) -> Option<u32> {
+        let node = self.node(place).filter(|node| node.decides())?;
+        let session = self.session(place)?;
+        let makes = |place: &u32| {
+            let work = self.node(*place).map(|node| &node.work);
+            matches!(work, Some(Work::Stage { stage: Stage::Boot(_) | Stage::Install(_), .. }))
+                && self.session(*place) == Some(session)
+        };
+        node.needs.iter().copied().rfind(makes)
+    }
 }
 
 impl Node {
@@ -189,6 +205,17 @@ impl Node {
         match &self.work {
             Work::Stage { environment, .. } => environment.as_ref(),
             Work::Action(_) => None,
+        }
+    }
+}
+
+impl Work {
+    /// Everything that it reads.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<&Input> {
+        match self {
+            Self::Action(action) => action.inputs(),
+            Self::Stage { stage, .. } => stage.inputs(),
         }
     }
 }
@@ -371,8 +398,13 @@ impl Planner<'_> {
     fn install_action(&mut self, action: &InstallAction) -> Result<StepAction<Input>, Failure> {
         Ok(match action {
             InstallAction::Apply(source) => {
-                // A kustomization may refer to any file beside it.
-                let tree = self.files(source)?;
+                let tree = match &source.build {
+                    Some(_) => self.files(source)?,
+                    None => {
+                        let sources = (self.facts.applied)(&source.path)?;
+                        Input::Tree((self.facts.trees)(&sources)?)
+                    }
+                };
                 StepAction::Apply { tree, path: source.path.clone() }
             }
             InstallAction::Run { run, inputs, builds, tools, images, timeout } => {
@@ -550,11 +582,7 @@ impl Planner<'_> {
         when: When,
         work: Work,
     ) -> u32 {
-        let inputs = match &work {
-            Work::Action(action) => action.inputs(),
-            Work::Stage { stage, .. } => stage.inputs(),
-        };
-        let inputs = inputs.into_iter().filter_map(|input| match input {
+        let inputs = work.inputs().into_iter().filter_map(|input| match input {
             Input::Node(place) => Some(*place),
             Input::Tree(_) => None,
         });

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::Name;
 use crate::pipeline::{Command, Egress, Ready, Resources, Suite};
 
+mod record;
+
 /// One stage, whose inputs may be `I` (see [`crate::action::Action`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -9,7 +9,7 @@ use crate::pipeline::{
     Adapter, Base, Build, Cluster, Command, Environment, Fetch, FileSource, Image, ImageConfig,
     ImageFile, InstallAction, InstallStep, Isolation, Pipeline, Resources, Suite,
 };
-use crate::plan::{Facts, Plan, Selection};
+use crate::plan::{Facts, Plan, Selection, Sources};
 
 /// One service, one image, one environment and two suites: one in it, one
 /// apart.
@@ -103,6 +103,10 @@ pub(crate) fn two_suites() -> Plan {
 /// The plan of all suites of a pipeline, project files standing for themselves.
 pub(crate) fn plan_of(pipeline: &Pipeline) -> Plan {
     let params = BTreeMap::new();
-    let facts = Facts { trees: &|sources| Ok(Digest::of(format!("{sources:?}"))), params: &params };
+    let facts = Facts {
+        trees: &|sources| Ok(Digest::of(format!("{sources:?}"))),
+        applied: &|path| Ok(Sources(vec![path.to_owned()])),
+        params: &params,
+    };
     Plan::new(pipeline, &Selection::Suites(Vec::new()), &facts).expect("the sample plans")
 }

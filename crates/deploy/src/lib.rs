@@ -26,7 +26,8 @@ pub use crate::cluster::{Cluster, ConnectError, connect};
 pub use crate::evidence::{Evidence, EvidenceLimits, evidence};
 pub use crate::images::{ContainerImage, Found, Mismatch, check_images, image_ids, image_name};
 pub use crate::manifest::{
-    ManifestError, Object, ObjectId, Origin, Source, locate, parse, read, render_command,
+    KUSTOMIZATIONS, ManifestError, Object, ObjectId, Origin, Source, locate, parse, read,
+    render_command,
 };
 pub use crate::namespace::{ensure_namespace, wait_service_account};
 pub use crate::readiness::{Readiness, Wanted, readiness};

@@ -164,6 +164,9 @@ pub enum Source {
     Kustomization(PathBuf),
 }
 
+/// The names that kustomize looks for in a directory.
+pub const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
 /// Finds what `path`, relative to `root`, is. Like `kubectl apply -f`, a
 /// directory means its own `*.yaml`, `*.yml` and `*.json` by name, not those of
 /// directories inside; one with a kustomization is rendered instead.
@@ -181,8 +184,7 @@ pub fn locate(root: &Path, path: &Path) -> Result<Source, ManifestError> {
         let reason = "is neither a file nor a directory";
         return Err(ManifestError::NotManifests { path: path.to_owned(), reason });
     }
-    // The names that kustomize itself looks for.
-    for name in ["kustomization.yaml", "kustomization.yml", "Kustomization"] {
+    for name in KUSTOMIZATIONS {
         if full.join(name).is_file() {
             return Ok(Source::Kustomization(path.to_owned()));
         }

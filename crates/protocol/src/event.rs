@@ -84,8 +84,8 @@ pub enum RunEventKind {
         /// could start at once.
         after: Option<u32>,
     },
-    /// What an action's key is made of, so that later it can be told what
-    /// changed.
+    /// What the key of an action is made of, or of a stage that makes something
+    /// of an environment, so that later it can be told what changed.
     NodeKeyed {
         /// The node's place in the plan.
         node: u32,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use seatrial_components::Installed;
-use seatrial_core::action::Platform;
+use seatrial_core::action::{ComponentsIdentity, Platform};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_oci::Registries;
@@ -93,7 +93,7 @@ impl Machine {
         remove_dead(|| sweep(state));
         let owner = Owner::register(state).map_err(MachineError::Sandbox)?;
         let (uid, gid) = command_user();
-        let platform = platform(&settings.tools);
+        let platform = platform(&settings.tools, settings.components.as_ref());
         let cores = std::thread::available_parallelism()
             .map_err(|source| MachineError::Read("the number of cores", source))?;
         let meminfo = std::fs::read_to_string("/proc/meminfo")
@@ -207,11 +207,15 @@ fn remove_dead<T>(remove: impl Fn() -> Result<T, seatrial_sandbox::Error>) {
 
 /// What keys say of this machine, with these tools.
 #[must_use]
-pub fn platform(tools: &Tools) -> Platform {
+pub fn platform(tools: &Tools, components: Option<&Installed>) -> Platform {
     Platform {
         name: format!("{}/{}", std::env::consts::OS, arch()),
         base: base_fingerprint(),
         tools: tools.identities(),
+        components: components.map(|components| ComponentsIdentity {
+            digest: components.digest,
+            versions: components.versions.clone(),
+        }),
     }
 }
 

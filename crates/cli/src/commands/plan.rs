@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Args;
@@ -28,7 +28,7 @@ mod why;
 pub(crate) struct PlanArgs {
     /// Suites to plan; all when none is named
     suites: Vec<Name>,
-    /// Say why this action is made, or is not: what changed since the last run
+    /// Say why this is made, or is not: what changed since the last run
     #[arg(long, value_name = "NODE")]
     why: Option<String>,
     #[command(flatten)]
@@ -43,8 +43,11 @@ struct Line {
     needs: Vec<String>,
     /// The key, when all that it depends on is known.
     key: Option<Digest>,
-    /// Nodes whose outputs the key waits for.
+    /// Nodes whose outputs or keys the key waits for.
     waits_for: Vec<String>,
+    /// The stage that makes the environment that it works with.
+    #[serde(skip)]
+    stands_on: Option<String>,
     /// Whether the result is there; `None` for what is always done.
     hit: Option<bool>,
     expected_s: Option<f64>,
@@ -68,7 +71,7 @@ impl PlanArgs {
             seatrial_components::Components::locked().locate(&paths.components()?).installed;
         let bin = installed.as_ref().map(|installed| installed.bin.as_path());
         let tools = find_tools(&pipeline, bin, &paths.project)?;
-        let platform = seatrial_worker::platform(&tools);
+        let platform = seatrial_worker::platform(&tools, installed.as_ref());
         let scope = self.common.scope();
         let history = history(&store, scope, &project.name, &plan)?;
         let lines = lines(&plan, &platform, &store, scope, &history)?;
@@ -92,43 +95,65 @@ fn lines(
     history: &[Durations],
 ) -> Result<Vec<Line>, CommandError> {
     let mut outputs: BTreeMap<u32, Digest> = BTreeMap::new();
+    let mut stages: BTreeMap<u32, Digest> = BTreeMap::new();
     let mut lines = Vec::new();
     for ((place, node), (expected_s, _)) in (0..).zip(&plan.nodes).zip(history) {
         let name = |place: &u32| plan.node(*place).map(|node| node.name.clone());
+        let on = plan.stands_on(place);
+        let unmade = node.work.inputs().into_iter().filter_map(|input| match input {
+            Input::Node(node) if !outputs.contains_key(node) => Some(*node),
+            _ => None,
+        });
+        let waits_for: BTreeSet<u32> =
+            unmade.chain(on.filter(|on| !stages.contains_key(on))).collect();
         let mut line = Line {
             name: node.name.clone(),
             step: node.step.word(),
             needs: node.needs.iter().filter_map(name).collect(),
             key: None,
-            waits_for: Vec::new(),
+            waits_for: waits_for.iter().filter_map(name).collect(),
+            stands_on: on.as_ref().and_then(name),
             hit: None,
             expected_s: *expected_s,
             tests: how_tested(node),
             record: None,
         };
-        if let Work::Action(action) = &node.work {
-            line.waits_for = waits_for(node, &outputs).iter().filter_map(name).collect();
-            let resolved = action.clone().try_map(|input| match input {
-                Input::Tree(digest) => Ok(digest),
-                Input::Node(node) => outputs.get(&node).copied().ok_or(()),
-            });
-            if let Ok(action) = resolved {
-                let record = action.record(platform);
-                let key = record.key();
-                line.record = Some(record);
+        if line.waits_for.is_empty() {
+            let on = on.and_then(|on| stages.get(&on)).copied();
+            line.record = record(node, platform, &outputs, on);
+            line.key = line.record.as_ref().map(Record::key);
+        }
+        match (&node.work, line.key) {
+            (Work::Action(_), None) => line.hit = Some(false),
+            (Work::Action(_), Some(key)) => {
                 let result = store.lookup(key, scope)?;
-                line.key = Some(key);
                 line.hit = Some(result.is_some());
-                if let Some(output) = result.and_then(|result| result.outputs.digest()) {
-                    outputs.insert(place, output);
-                }
-            } else {
-                line.hit = Some(false);
+                outputs.extend(
+                    result.and_then(|result| result.outputs.digest()).map(|output| (place, output)),
+                );
             }
+            (Work::Stage { .. }, key) => stages.extend(key.map(|key| (place, key))),
         }
         lines.push(line);
     }
     Ok(lines)
+}
+
+/// What the key of a node is made of, once all is known that it depends on.
+fn record(
+    node: &Node,
+    platform: &Platform,
+    outputs: &BTreeMap<u32, Digest>,
+    on: Option<Digest>,
+) -> Option<Record> {
+    let resolve = |input| match input {
+        Input::Tree(digest) => Ok(digest),
+        Input::Node(node) => outputs.get(&node).copied().ok_or(()),
+    };
+    match node.work.clone() {
+        Work::Action(action) => Some(action.try_map(resolve).ok()?.record(platform)),
+        Work::Stage { stage, .. } => stage.try_map(resolve).ok()?.record(platform, on),
+    }
 }
 
 /// How the tests of a suite are run, where that is not as usual.
@@ -147,10 +172,6 @@ fn how_tested(node: &Node) -> Vec<String> {
     let overrides = suite.overrides.len();
     let overrides = (overrides > 0).then(|| format!("overrides {overrides}"));
     [isolation, retries, overrides].into_iter().flatten().collect()
-}
-
-fn waits_for(node: &Node, outputs: &BTreeMap<u32, Digest>) -> Vec<u32> {
-    node.needs.iter().copied().filter(|need| !outputs.contains_key(need)).collect()
 }
 
 fn table(lines: &[Line]) -> String {

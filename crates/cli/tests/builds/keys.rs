@@ -237,9 +237,14 @@ fn what_changed_is_told() {
       env GREETING: hello -> good day
       tool flavour is another
     ");
-    assert_snapshot!(why("default/install"), @"default/install: done in every run, since it works with something alive");
+    assert_snapshot!(why("default/install"), @r"
+    default/install: done in every run, since it works with something alive
+    its key waits for what image/code and image/top will be
+      seatrial plan --why image/code
+      seatrial plan --why image/top
+    ");
     assert_snapshot!(why("build/cod"), @r"
     error[plan.unknown_node]: the plan has no node `build/cod`
-    hint: there are: build/code, image/code, build/text, image/top, fetch/both, build/both
+    hint: there are: default/boot, build/code, image/code, build/text, image/top, default/install, fetch/both, build/both, default/e2e
     ");
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use seatrial_core::action::{Input, Platform};
+use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::{AttemptId, Epoch, RunId, SessionId};
+use seatrial_core::key::Record;
 use seatrial_core::plan::{Growth, Node, Plan, Work};
 use seatrial_core::run::{Capacity, Decision, RunState, priorities};
 use seatrial_core::verdict::Verdict;
@@ -62,6 +64,8 @@ pub(super) struct Running<'a> {
     attempts: BTreeMap<AttemptId, Attempt>,
     /// Sessions by the node that boots them.
     sessions: BTreeMap<u32, SessionId>,
+    /// Keys of the stages that began: what their sessions work with.
+    stages: BTreeMap<u32, Digest>,
     epoch: Epoch,
     platform: Platform,
     priority: Vec<f64>,
@@ -82,6 +86,7 @@ impl<'a> Running<'a> {
             state: RunState::new(plan),
             attempts: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            stages: BTreeMap::new(),
             epoch: Epoch::default(),
             platform: worker.platform.clone(),
             priority: Vec::new(),
@@ -251,14 +256,13 @@ impl<'a> Running<'a> {
         Ok(match node.work.clone() {
             Work::Action(action) => {
                 let action = action.try_map(resolve)?;
-                let record = action.record(&self.platform);
-                let key = record.key();
-                let record = record.abbreviated();
-                self.happen(RunEventKind::NodeKeyed { node: place, key, record });
+                let key = self.keyed(place, action.record(&self.platform));
                 Order::Action { key, action: Box::new(action) }
             }
             Work::Stage { stage, .. } => {
                 let stage = Box::new(stage.try_map(resolve)?);
+                let on = state.plan().stands_on(place).and_then(|on| self.stages.get(&on));
+                let record = stage.record(&self.platform, on.copied());
                 let session = state.plan().session(place).map(|boot| {
                     *self
                         .sessions
@@ -267,9 +271,20 @@ impl<'a> Running<'a> {
                 });
                 let keep =
                     self.facts.keep && !state.is_cancelled() && state.is_worth_keeping(place);
+                if let Some(record) = record {
+                    let key = self.keyed(place, record);
+                    self.stages.insert(place, key);
+                }
                 Order::Stage { session, stage, keep }
             }
         })
+    }
+
+    /// Tells what a node's key is made of; the key.
+    fn keyed(&mut self, node: u32, record: Record) -> Digest {
+        let key = record.key();
+        self.happen(RunEventKind::NodeKeyed { node, key, record: record.abbreviated() });
+        key
     }
 
     fn take(&mut self, message: FromWorker, recorder: &mut dyn Recorder) {

@@ -1,4 +1,4 @@
-//! Why an action is made, or is not: its key beside that of the last run.
+//! Why a node is made, or is not: its key beside that of the last run.
 
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
@@ -19,7 +19,7 @@ const FILES: usize = 20;
 /// Says why the node of this name is made, or is not.
 ///
 /// # Errors
-/// When there is no such action in the plan, or the records cannot be read.
+/// When there is no such node in the plan, or the records cannot be read.
 pub(super) fn why(
     lines: &[Line],
     name: &str,
@@ -33,12 +33,13 @@ pub(super) fn why(
     let state = match line.hit {
         Some(true) => "there",
         Some(false) => "to be made",
-        None => {
-            return Ok(format!("{name}: done in every run, since it works with something alive\n"));
-        }
+        None => "done in every run, since it works with something alive",
     };
     let mut text = format!("{name}: {state}\n");
     let (Some(key), Some(record)) = (line.key, &line.record) else {
+        if line.waits_for.is_empty() {
+            return Ok(text);
+        }
         let waits = line.waits_for.join(" and ");
         text.push_str(&format!("its key waits for what {waits} will be\n"));
         for upstream in &line.waits_for {
@@ -62,13 +63,16 @@ pub(super) fn why(
             let now = record.clone().abbreviated();
             for change in now.changes_since(&earlier) {
                 text.push_str(&told(&change, store));
+                if let (Some(on), "environment") = (&line.stands_on, change.label) {
+                    text.push_str(&format!("    seatrial plan --why {on}\n"));
+                }
             }
         }
     }
     Ok(text)
 }
 
-/// The key of an action in the newest run that had it, and what it was made of.
+/// The key of a node in the newest run that had it, and what it was made of.
 fn last_key(
     records: &dyn Records,
     scope: Scope,
@@ -132,8 +136,8 @@ fn files(before: Digest, now: Digest, store: &Store) -> Option<String> {
 }
 
 fn unknown(lines: &[Line], name: &str) -> Failure {
-    let actions = lines.iter().filter(|line| line.hit.is_some()).map(|line| line.name.as_str());
-    let known: Vec<&str> = actions.collect();
+    let keyed = lines.iter().filter(|line| line.key.is_some() || !line.waits_for.is_empty());
+    let known: Vec<&str> = keyed.map(|line| line.name.as_str()).collect();
     Failure::config("plan.unknown_node", format!("the plan has no node `{name}`"))
         .hint(format!("there are: {}", known.join(", ")))
 }
