@@ -76,10 +76,26 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
-            line.push_str(&format!("{cell:width$}  "));
+            // Not by a width of `format!`, which has a limit.
+            let pad = width.saturating_sub(cell.chars().count()) + 2;
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', pad));
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_need_to_be() {
+        let rows = [["a", "ü", "c"], ["aa", "b", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(columns(&rows), "a   ü  c\naa  b\n");
+        let wide = [["x".repeat(70_000), "b".to_owned()], ["a".to_owned(), "b".to_owned()]];
+        assert!(columns(&wide).lines().all(|line| line.len() == 70_003));
+    }
 }

@@ -35,6 +35,9 @@ pub(crate) struct PlanArgs {
     common: CommonArgs,
 }
 
+/// Nodes that a key waits for, as many as a line of the table names.
+const NAMED: usize = 2;
+
 /// What a plan says of one node.
 #[derive(serde::Serialize)]
 struct Line {
@@ -180,7 +183,12 @@ fn table(lines: &[Line]) -> String {
         let key = match (&line.key, line.waits_for.as_slice()) {
             (Some(key), _) => key.short(),
             (None, []) => "-".to_owned(),
-            (None, waits) => format!("waits for {}", waits.join(", ")),
+            (None, waits) => {
+                let more = waits.len().saturating_sub(NAMED);
+                let named = waits[..waits.len() - more].join(", ");
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("waits for {named}{more}")
+            }
         };
         let state = match line.hit {
             Some(true) => "there".to_owned(),
