@@ -31,12 +31,14 @@ const PREREQUISITES: &[Prerequisite] = &[
     },
 ];
 
-/// What only tests of other languages' projects need.
-const LANGUAGES: &[Prerequisite] = &[
+/// What only tests need: other languages, and disks that fail.
+const FOR_TESTS: &[Prerequisite] = &[
     required("node", "nodejs", || program("node")),
     required("npm", "npm", || program("npm")),
     required("python3", "python3", || program("python3")),
     required("pytest", "python3-pytest", || program("pytest")),
+    required("mkfs.btrfs", "btrfs-progs", || program("mkfs.btrfs")),
+    required("mkfs.ext4", "e2fsprogs", || program("mkfs.ext4")),
 ];
 
 const fn required(
@@ -54,7 +56,7 @@ pub(crate) fn ensure_all() -> anyhow::Result<()> {
 
 /// Makes sure that all is there that the tests need.
 pub(crate) fn ensure_for_tests() -> anyhow::Result<()> {
-    ensure(PREREQUISITES.iter().chain(LANGUAGES).collect())
+    ensure(PREREQUISITES.iter().chain(FOR_TESTS).collect())
 }
 
 fn ensure(prerequisites: Vec<&Prerequisite>) -> anyhow::Result<()> {

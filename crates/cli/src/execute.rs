@@ -10,7 +10,7 @@ use seatrial_core::ids::RunId;
 use seatrial_core::pipeline::Pipeline;
 use seatrial_core::plan::{Plan, Selection, Work};
 use seatrial_core::verdict::{Verdict, exit_code};
-use seatrial_engine::{Dispatch, RunFacts, WorkerEnd, dispatch, link};
+use seatrial_engine::{Dispatch, DispatchError, RunFacts, WorkerEnd, dispatch, link};
 use seatrial_oci::Credentials;
 use seatrial_protocol::worker::{FromWorker, Hello};
 use seatrial_report::{Json, Look, Reporter, Summary, Terminal};
@@ -125,8 +125,12 @@ async fn drive(
     let kept = worker.await.map_err(|panic| {
         Failure::environment("worker.panicked", format!("the worker panicked: {panic}"))
     })?;
-    let verdict =
-        verdict.map_err(|error| Failure::environment("run.record", Failure::chain(&error)))?;
+    let verdict = verdict.map_err(|error| {
+        let message = Failure::chain(&error);
+        let DispatchError::Record(failure) = error;
+        // Its code and its hints say what is wrong with the disk.
+        Failure { message, ..failure }
+    })?;
     Ok((verdict, kept))
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use seatrial_core::action::ImageLayerFile;
 use seatrial_core::digest::Digest;
-use seatrial_store::{Blob, Content, Store};
+use seatrial_store::{Blob, Content, Store, StoreError};
 
 use crate::error::ImageError;
 use crate::media::LARGEST_LAYER;
@@ -61,13 +61,16 @@ impl Layer {
     pub(crate) fn write(&self, store: &Store) -> Result<Blob, ImageError> {
         let writer = BufWriter::with_capacity(256 << 10, store.blob_writer(LARGEST_LAYER)?);
         let mut archive = tar::Builder::new(writer);
-        let name = || store.dir().join("blobs");
+        // Both ends are files of the store.
+        let failed = |source| {
+            let path = store.dir().join("blobs");
+            ImageError::Store(StoreError::Io { what: "write an image layer below", path, source })
+        };
         for (path, item) in &self.items {
-            append(&mut archive, path, item)?;
+            append(&mut archive, path, item, &failed)?;
         }
-        let writer = archive.into_inner().map_err(ImageError::io(name()))?;
-        let writer =
-            writer.into_inner().map_err(|error| ImageError::io(name())(error.into_error()))?;
+        let writer = archive.into_inner().map_err(failed)?;
+        let writer = writer.into_inner().map_err(|error| failed(error.into_error()))?;
         Ok(writer.finish(None)?)
     }
 
@@ -147,6 +150,7 @@ fn append<W: Write>(
     archive: &mut tar::Builder<W>,
     path: &str,
     item: &Item,
+    failed: &impl Fn(std::io::Error) -> ImageError,
 ) -> Result<(), ImageError> {
     let mut header = tar::Header::new_gnu();
     header.set_mtime(0);
@@ -181,7 +185,7 @@ fn append<W: Write>(
             archive.append_data(&mut header, path, file)
         }
     }
-    .map_err(ImageError::io(format!("/{path}")))
+    .map_err(failed)
 }
 
 /// An absolute path of the image, without its first `/`.

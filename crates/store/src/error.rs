@@ -153,7 +153,7 @@ const FILES: &Lack =
 /// The database says only that something went wrong with a file of it.
 const SOME: &Lack = &Lack {
     code: "store.records",
-    hint: "the disk of the state directory may have no room or inodes left (`df -h`, `df -i`), or this process may open too few files (`ulimit -n`)",
+    hint: "the disk of the state directory may have failed (`dmesg`) or have no room or inodes left (`df -h`, `df -i`), or this process may open too few files (`ulimit -n`)",
 };
 const LACKS: [&Lack; 4] = [FULL, READ_ONLY, FILES, SOME];
 

@@ -1,6 +1,7 @@
 //! Commands of a project in the sandbox: what they see, and what they leave.
 
 use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -263,6 +264,13 @@ pub(crate) fn run(
             let hint = "remove files from the disk of the state directory (`df -i`)";
             return Err(NoEnd::Failed(failure.hint(hint)));
         }
+        // What a quota leaves, no file system tells but by refusing to write.
+        None if outcome.status != Status::Code(0) && is_over_quota(machine.store().dir()) => {
+            let failure = Failure::environment("build.disk_full", "the disk quota is used up");
+            let hint =
+                "make room on the disk of the state directory (`seatrial gc`), or raise its quota";
+            return Err(NoEnd::Failed(failure.hint(hint)));
+        }
         Some(Stopped::Cancelled | Stopped::Broken) | None => {}
     }
     Ok(outcome)
@@ -274,6 +282,9 @@ fn no_end(error: SandboxError) -> NoEnd {
         error => NoEnd::Failed(error.failure()),
     }
 }
+
+/// Bytes that can be written where no quota is used up.
+const PROBE: usize = 64 << 10;
 
 /// Why a command was stopped.
 enum Stopped {
@@ -358,6 +369,16 @@ fn group(machine: &Machine, attempt: &Attempt, memory: Option<u64>) -> Result<Cg
 fn free_space(path: &Path) -> u64 {
     // Where the kernel does not tell, nobody is stopped.
     statvfs(path).map_or(u64::MAX, |stat| stat.blocks_available() * stat.fragment_size())
+}
+
+/// Whether not even a little can be written, though there is room.
+fn is_over_quota(dir: &Path) -> bool {
+    let write = || {
+        let mut file = tempfile::tempfile_in(dir)?;
+        file.write_all(&[0; PROBE])?;
+        file.sync_data()
+    };
+    write().is_err_and(|error| error.kind() == ErrorKind::QuotaExceeded)
 }
 
 /// Inodes that are free; many where the file system makes them as needed.

@@ -1,14 +1,19 @@
-//! A state directory that runs out of something: bytes, inodes, the right to
-//! write, open files. Whatever runs out and when, it is said what, nothing is
+//! A state directory that runs out of something: bytes, inodes, a quota, the
+//! right to write, open files. Whatever runs out and when, it is said what, nothing is
 //! left half done, and with room again the same command does its work.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use insta::assert_snapshot;
 
 use super::root;
+use crate::command_lines::processes_with;
+use crate::processes::{start, wait_for};
 use crate::support::{Project, Ran};
+
+const MOUNT: &str = r#"mount --options "loop,$1" "$0.disk" "$0""#;
 
 /// A mount namespace of its own with a small file system as the state directory
 /// of a project. Both end with the process in it, and that with this one.
@@ -18,11 +23,24 @@ struct Small<'a> {
 }
 
 impl<'a> Small<'a> {
+    /// In memory, with options of tmpfs.
     fn new(project: &'a Project, options: &str) -> Self {
-        let script = r#"mount --types tmpfs --options "$1" tmpfs "$0" && echo ready && exec cat"#;
+        Self::mounted(project, "mount --types tmpfs --options \"$1\" tmpfs \"$0\"", options)
+    }
+
+    /// On a disk: a file of 3 GiB with a hole, made a file system by `make`.
+    fn on_disk(project: &'a Project, make: &str, options: &str) -> Self {
+        let script =
+            format!("truncate -s 3G \"$0.disk\"; {make} \"$0.disk\" > /dev/null 2>&1; {MOUNT}");
+        Self::mounted(project, &script, options)
+    }
+
+    /// What `script` mounts at `$0`, with `$1`.
+    fn mounted(project: &'a Project, script: &str, options: &str) -> Self {
         std::fs::create_dir_all(project.state()).expect("a directory");
         let mut child = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", script])
+            .args(["--mount", "--propagation", "private", "sh", "-euc"])
+            .arg(format!("{script}; echo ready; exec cat"))
             .arg(project.state())
             .arg(options)
             .stdin(Stdio::piped())
@@ -66,6 +84,22 @@ impl<'a> Small<'a> {
         command.env("PATH", std::env::var_os("PATH").expect("PATH"));
         let ran = self.project.finish(&mut self.command(&[], &command));
         assert_eq!(ran.code, 0, "{}", ran.text());
+    }
+
+    /// The same command in the background, and what `script` does in there while
+    /// a process with `mark` in its command line runs.
+    fn run_while(&self, arguments: &[&str], mark: &str, script: &str) -> Ran {
+        let run = start(&mut self.command(&[], &self.project.command(arguments)));
+        wait_for(mark, Duration::from_secs(60), || {
+            // The sandbox has the command in its own arguments before it runs.
+            let is = |line: &String| line.starts_with(&format!("sleep {mark}"));
+            let seen = processes_with(mark);
+            if seen.iter().any(is) { Ok(()) } else { Err(seen) }
+        });
+        self.sh(script);
+        let ran = self.project.ran(&run.wait_with_output().expect("it ends"));
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.text());
+        ran
     }
 
     fn remount(&self, options: &str) {
@@ -214,5 +248,71 @@ fn a_process_that_may_open_few_files() {
             is_told(&ran, &format!("{files} files"));
         }
         small.recovers(&format!("{files} files"));
+    }
+}
+
+/// The kernel makes a file system read-only when it finds an error in it, also
+/// with files open; here it is told that it found one.
+#[test]
+fn a_file_system_that_becomes_read_only_during_a_build() {
+    root();
+    let mark = "2.71077402";
+    let work = format!("sleep {mark}; mkdir $OUT/d; echo b > $OUT/d/b");
+    let yaml = format!(
+        r#"seatrial: 1
+builds:
+  one: {{ run: "{work}" }}
+images:
+  i: {{ files: [{{ build: one, path: d, to: /d }}] }}
+"#
+    );
+    for arguments in [&["build"][..], &["build", "one"]] {
+        let project = Project::new(&[("seatrial.yaml", &yaml)]);
+        let small = Small::on_disk(&project, "mkfs.ext4 -q", "errors=remount-ro");
+        let ran = small.run_while(
+            arguments,
+            mark,
+            r#"disk=$(findmnt --noheadings --output SOURCE --target "$0")
+            echo 1 > /sys/fs/ext4/${disk##*/}/trigger_fs_error"#,
+        );
+        is_told(&ran, "during a build");
+        let refused = small.run(&["build"]);
+        is_told(&refused, "after it");
+        assert!(refused.stderr.contains("read-only file system"), "{}", refused.text());
+        // As somebody would mend it.
+        small.sh(&format!(
+            r#"cd /; umount "$0"; e2fsck -fy "$0.disk" > /dev/null 2>&1 || test $? = 1
+            set -- rw; {MOUNT}"#
+        ));
+        small.recovers("mended");
+    }
+}
+
+/// Btrfs counts what root writes too.
+#[test]
+fn a_quota_that_is_used_up() {
+    root();
+    for kib in [100, 300, 1000, 2000, 3000, 5000, 8000] {
+        let project = Project::new(&[(
+            "seatrial.yaml",
+            r#"seatrial: 1
+builds:
+  b: { run: "head -c 4000000 /dev/urandom > $OUT/b" }
+images:
+  i: { files: [{ build: b, path: b, to: /b }] }
+"#,
+        )]);
+        let small = Small::on_disk(&project, "mkfs.btrfs -q", "rw");
+        let limit = |limit: &str| {
+            small.sh(&format!("btrfs quota enable .; btrfs qgroup limit {limit} ."));
+        };
+        limit(&format!("{kib}K"));
+        let ran = small.run(&["build"]);
+        if ran.code != 0 {
+            is_told(&ran, &format!("{kib} KiB"));
+        }
+        assert!(ran.code != 0 || kib > 4000, "{kib} KiB: {}", ran.text());
+        limit("none");
+        small.recovers(&format!("{kib} KiB"));
     }
 }
