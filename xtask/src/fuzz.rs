@@ -77,14 +77,16 @@ struct Target {
     program: PathBuf,
     /// The crate, where its tests run.
     dir: PathBuf,
+    /// How long a round may take.
+    hangs: Duration,
 }
 
 /// How a round ended.
 enum Round {
     Good,
-    Bad(ExitStatus, String),
-    /// It took longer than [`HANGS`].
-    Hangs,
+    /// With what status, and what it said; without one it was ended, since it
+    /// took too long.
+    Bad(Option<ExitStatus>, String),
 }
 
 impl Target {
@@ -128,8 +130,8 @@ impl Target {
             .stderr(said.try_clone()?);
         let child =
             command.spawn().with_context(|| format!("{} does not start", shown(&command)))?;
-        let Some(status) = wait(child)? else { return Ok(Round::Hangs) };
-        if status.success() {
+        let status = wait(child, self.hangs)?;
+        if status.is_some_and(|status| status.success()) {
             return Ok(Round::Good);
         }
         let mut text = Vec::new();
@@ -150,10 +152,12 @@ impl Target {
             Round::Bad(_, said) if said.contains("minimal failing input") => said.clone(),
             // What kills the program is said by nobody: once more, and the last
             // input that was tried is the one.
-            Round::Bad(status, _) => {
+            Round::Bad(Some(status), _) => {
                 format!("the program ended with {status} at\n{}", self.last(seed, cases))
             }
-            Round::Hangs => format!("no end after {HANGS:?} at\n{}", self.last(seed, cases)),
+            Round::Bad(None, _) => {
+                format!("no end after {:?} at\n{}", self.hangs, self.last(seed, cases))
+            }
         };
         anyhow::anyhow!("{} is broken: {why}\n{again}", self.name)
     }
@@ -180,11 +184,11 @@ fn next(cases: u64, took: Duration) -> u64 {
 }
 
 /// Waits for the end of a round, or ends it.
-fn wait(mut child: std::process::Child) -> anyhow::Result<Option<ExitStatus>> {
+fn wait(mut child: std::process::Child, hangs: Duration) -> anyhow::Result<Option<ExitStatus>> {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
     let (ended, end) = mpsc::channel::<()>();
     let watch = std::thread::spawn(move || {
-        let hangs = end.recv_timeout(HANGS) == Err(mpsc::RecvTimeoutError::Timeout);
+        let hangs = end.recv_timeout(hangs) == Err(mpsc::RecvTimeoutError::Timeout);
         if hangs {
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
@@ -216,7 +220,8 @@ fn targets() -> anyhow::Result<Vec<Target>> {
         }
         let dir = manifest.parent().unwrap_or(root());
         for name in listed(&program, dir)? {
-            found.push(Target { name, program: program.clone(), dir: dir.to_owned() });
+            let (program, dir) = (program.clone(), dir.to_owned());
+            found.push(Target { name, program, dir, hangs: HANGS });
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -265,5 +270,44 @@ mod tests {
         assert_eq!(next(256, Duration::from_millis(100)), 2048, "no more than eight times");
         assert_eq!(next(2048, Duration::from_millis(4096)), 1000);
         assert_eq!(next(10, Duration::from_secs(600)), 1);
+    }
+
+    /// A program of tests that says what proptest does, and ends in some way.
+    fn told(end: &str, hangs: Duration) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("program");
+        let said =
+            r#"test "$PROPTEST_VERBOSE" = 0 || printf 'proptest: Next test input: %s\n' 1 2"#;
+        // Written by another process: of this one, some thread may be starting a
+        // program just now, which would have the file open as long as it is busy.
+        let write = r#"printf '#!/bin/sh\nulimit -c 0\n%s\n%s\n' "$1" "$2" > "$0"; chmod +x "$0""#;
+        let mut sh = Command::new("sh");
+        let written = sh.args(["-c", write]).arg(&program).args([said, end]).status();
+        assert!(written.unwrap().success());
+        let name = "it::fuzz_it".to_owned();
+        let target = Target { name, program, dir: dir.path().to_owned(), hangs };
+        let args = Args { targets: Vec::new(), seconds: 0, seed: Some(7), cases: 3 };
+        target.try_for(&args).err().map_or_else(String::new, |error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn what_breaks_is_told_with_the_input_that_did_it_and_how_to_bring_it_back() {
+        let long = Duration::from_secs(60);
+        assert_eq!(told("exit 0", long), "");
+        let again = "again: cargo xtask fuzz it::fuzz_it --seconds 0 --seed 7 --cases 3";
+        assert_eq!(
+            told("echo 'minimal failing input: a = 1'; exit 101", long),
+            format!("it::fuzz_it is broken: minimal failing input: a = 1\n\n{again}")
+        );
+        assert_eq!(
+            told("kill -SEGV $$", long),
+            format!(
+                "it::fuzz_it is broken: the program ended with signal: 11 (SIGSEGV) at\n2\n{again}"
+            )
+        );
+        assert_eq!(
+            told("exec sleep 600", Duration::from_millis(300)),
+            format!("it::fuzz_it is broken: no end after 300ms at\n2\n{again}")
+        );
     }
 }
