@@ -78,11 +78,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     std::fs::create_dir_all(&dir)?;
     let source = repository::root().join("bench/reference");
     let project = Project::open(&source, &dir)?;
-    let results = args
-        .results
-        .clone()
-        .unwrap_or_else(|| dir.join("results").join(if args.debug { "debug" } else { "release" }));
-    let results = results.join(&project.tree);
+    let results = args.results.clone().unwrap_or_else(|| dir.join("results"));
+    let results = results.join(if args.debug { "debug" } else { "release" }).join(&project.tree);
     if args.again {
         remove(&results)?;
     }

@@ -97,6 +97,7 @@ pub(crate) struct Record {
     /// Load of the machine (1 minute) before and after.
     pub(crate) load: (f64, f64),
     /// The machine, and the build of which commit, in words.
+    #[serde(default)]
     pub(crate) measured: String,
 }
 
