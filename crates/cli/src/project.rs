@@ -247,8 +247,16 @@ impl Files {
     /// Which files are read when this path is applied. A kustomization may refer
     /// to any file of the project, and so may a link.
     fn applied(&self, path: &str) -> Result<Sources, Failure> {
+        let all = Sources(Vec::new());
+        let is_link = |path: &Path| self.dir.join(path).is_symlink();
+        let above = Path::new(path).ancestors().skip(1);
+        // A name may have signs in it that mean something in a pattern.
+        let literal = |path: &str| !path.contains(['*', '?', '[', ']', '{', '}', '!']);
+        if path.is_empty() || !literal(path) || above.into_iter().any(is_link) {
+            return Ok(all);
+        }
         let inside = format!("{path}/");
-        let is_part = |file: &&str| path.is_empty() || *file == path || file.starts_with(&inside);
+        let is_part = |file: &&str| *file == path || file.starts_with(&inside);
         let files: Vec<&str> = self.files.paths().filter(is_part).collect();
         if files.is_empty() {
             return Err(Failure::config(
@@ -257,16 +265,16 @@ impl Files {
             )
             .hint(
                 "files that Git ignores are no part of the project; \
-                   what a build makes is named by `{ build: NAME, path: PATH }`",
+                 what a build makes is named by `{ build: NAME, path: PATH }`",
             ));
         }
         let refers = |file: &&str| {
             let name = file.strip_prefix(&inside).unwrap_or(file);
-            KUSTOMIZATIONS.contains(&name) || self.dir.join(file).is_symlink()
+            KUSTOMIZATIONS.contains(&name) || is_link(Path::new(file))
         };
-        Ok(Sources(match path.is_empty() || files.iter().any(refers) {
-            true => Vec::new(),
-            false => vec![path.to_owned(), format!("{inside}**")],
-        }))
+        match files.iter().any(refers) {
+            true => Ok(all),
+            false => Ok(Sources(vec![path.to_owned(), format!("{inside}**")])),
+        }
     }
 }

@@ -24,6 +24,8 @@ mod keys;
 mod languages;
 #[path = "builds/locks.rs"]
 mod locks;
+#[path = "support/owned.rs"]
+mod owned;
 #[path = "support/processes.rs"]
 mod processes;
 #[path = "builds/retries.rs"]

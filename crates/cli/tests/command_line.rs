@@ -487,10 +487,10 @@ fn a_plan_says_what_would_be_done_and_what_waits_for_what() {
     let project = hello();
     assert_snapshot!(without_keys(&project.run(&["plan"]).text()), @r"
     node              step            key                                     state       expected
-    default/boot      cluster setup   [the key...]                            to be done  unknown
+    default/boot      cluster setup   -                                       to be done  unknown
     build/hello       image build     [the key...]                            to be made  unknown
     image/hello       image build     waits for build/hello                   to be made  unknown
-    default/install   test setup      waits for image/hello                   to be done  unknown
+    default/install   test setup      waits for default/boot, image/hello     to be done  unknown
     build/twice       test compile    [the key...]                            to be made  unknown
     default/e2e       test execution  waits for default/install, build/twice  to be done  unknown
     default/evidence  post test       -                                       to be done  unknown

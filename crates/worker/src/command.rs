@@ -371,7 +371,8 @@ fn free_space(path: &Path) -> u64 {
     statvfs(path).map_or(u64::MAX, |stat| stat.blocks_available() * stat.fragment_size())
 }
 
-/// Whether not even a little can be written, though there is room.
+/// Whether not even a little can be written, though there is room: by a quota
+/// that holds for this process too, such as one of Btrfs.
 fn is_over_quota(dir: &Path) -> bool {
     let write = || {
         let mut file = tempfile::tempfile_in(dir)?;

@@ -51,6 +51,9 @@ struct Line {
     /// The stage that makes the environment that it works with.
     #[serde(skip)]
     stands_on: Option<String>,
+    /// Whether it starts clusters.
+    #[serde(skip)]
+    is_boot: bool,
     /// Whether the result is there; `None` for what is always done.
     hit: Option<bool>,
     expected_s: Option<f64>,
@@ -116,6 +119,7 @@ fn lines(
             key: None,
             waits_for: waits_for.iter().filter_map(name).collect(),
             stands_on: on.as_ref().and_then(name),
+            is_boot: node.poolable(),
             hit: None,
             expected_s: *expected_s,
             tests: how_tested(node),

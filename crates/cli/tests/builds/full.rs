@@ -1,16 +1,18 @@
 //! A state directory that runs out of something: bytes, inodes, a quota, the
 //! right to write, open files. Whatever runs out and when, it is said what, nothing is
-//! left half done, and with room again the same command does its work.
+//! left half done, and with room again the same command does its work. Some of
+//! these tests need loop devices, ext4 and Btrfs in the kernel.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use insta::assert_snapshot;
+use nix::sys::signal::Signal;
 
 use super::root;
-use crate::command_lines::processes_with;
-use crate::processes::{start, wait_for};
+use crate::owned::process;
+use crate::processes::{send, start, wait_for};
 use crate::support::{Project, Ran};
 
 const MOUNT: &str = r#"mount --options "loop,$1" "$0.disk" "$0""#;
@@ -87,16 +89,16 @@ impl<'a> Small<'a> {
     }
 
     /// The same command in the background, and what `script` does in there while
-    /// a process with `mark` in its command line runs.
+    /// its command waits in `sleep MARK`, which is ended then.
     fn run_while(&self, arguments: &[&str], mark: &str, script: &str) -> Ran {
         let run = start(&mut self.command(&[], &self.project.command(arguments)));
-        wait_for(mark, Duration::from_secs(60), || {
-            // The sandbox has the command in its own arguments before it runs.
-            let is = |line: &String| line.starts_with(&format!("sleep {mark}"));
-            let seen = processes_with(mark);
-            if seen.iter().any(is) { Ok(()) } else { Err(seen) }
+        let mut sleeps = None;
+        wait_for("command that waits", Duration::from_secs(60), || {
+            sleeps = process(run.id(), "sleep", mark);
+            sleeps.map(|_| ()).ok_or("not begun")
         });
         self.sh(script);
+        send(sleeps.expect("found"), Signal::SIGTERM);
         let ran = self.project.ran(&run.wait_with_output().expect("it ends"));
         assert!(!ran.stderr.contains("panicked"), "{}", ran.text());
         ran
@@ -256,18 +258,20 @@ fn a_process_that_may_open_few_files() {
 #[test]
 fn a_file_system_that_becomes_read_only_during_a_build() {
     root();
-    let mark = "2.71077402";
-    let work = format!("sleep {mark}; mkdir $OUT/d; echo b > $OUT/d/b");
-    let yaml = format!(
-        r#"seatrial: 1
+    let mark = "71077402";
+    let yaml = |waits: &str| {
+        format!(
+            r#"seatrial: 1
 builds:
-  one: {{ run: "{work}" }}
+  one: {{ run: "{waits}mkdir $OUT/d; echo b > $OUT/d/b" }}
 images:
   i: {{ files: [{{ build: one, path: d, to: /d }}] }}
 "#
-    );
+        )
+    };
     for arguments in [&["build"][..], &["build", "one"]] {
-        let project = Project::new(&[("seatrial.yaml", &yaml)]);
+        let waits = yaml(&format!("sleep {mark} || true; "));
+        let project = Project::new(&[("seatrial.yaml", &waits)]);
         let small = Small::on_disk(&project, "mkfs.ext4 -q", "errors=remount-ro");
         let ran = small.run_while(
             arguments,
@@ -284,6 +288,7 @@ images:
             r#"cd /; umount "$0"; e2fsck -fy "$0.disk" > /dev/null 2>&1 || test $? = 1
             set -- rw; {MOUNT}"#
         ));
+        project.write("seatrial.yaml", yaml(""));
         small.recovers("mended");
     }
 }

@@ -239,7 +239,8 @@ fn what_changed_is_told() {
     ");
     assert_snapshot!(why("default/install"), @r"
     default/install: done in every run, since it works with something alive
-    its key waits for what image/code and image/top will be
+    its key waits for what default/boot and image/code and image/top will be
+      seatrial plan --why default/boot
       seatrial plan --why image/code
       seatrial plan --why image/top
     ");

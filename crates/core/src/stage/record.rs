@@ -4,6 +4,8 @@
 //! alive. It says whether two environments are the same, and what is different
 //! when they are not.
 
+use std::collections::BTreeSet;
+
 use super::{Boot, BootCluster, Install, SessionImage, Stage, Step, StepAction, SuiteStage};
 use crate::action::Platform;
 use crate::digest::Digest;
@@ -14,14 +16,14 @@ use crate::pipeline::{Egress, Ready, Resources, Suite};
 impl Stage<Digest> {
     /// What it works with on a machine, in the environment that the stage with
     /// the key `on` left (see [`crate::plan::Plan::stands_on`]). `None`: it
-    /// makes nothing.
+    /// makes nothing, or nothing to start clusters from is on the machine yet.
     ///
     /// Time-outs are no part of it, as they are none of an action's, nor is how
     /// tests share an environment and how often one is tried.
     #[must_use]
     pub fn record(&self, platform: &Platform, on: Option<Digest>) -> Option<Record> {
         let mut record = match self {
-            Self::Boot(boot) => boot.record(platform),
+            Self::Boot(boot) => boot.record(platform)?,
             Self::Install(install) => install.record(platform),
             Self::Suite(suite) => suite.record(platform),
             Self::Evidence | Self::Drop => return None,
@@ -33,15 +35,14 @@ impl Stage<Digest> {
 }
 
 impl Boot {
-    fn record(&self, platform: &Platform) -> Record {
+    fn record(&self, platform: &Platform) -> Option<Record> {
+        let components = platform.components.as_ref()?;
         // Two environments of one kind are the same, whatever they are called.
         let Self { environment: _, clusters, egress } = self;
         let mut record = Record::new("boot");
         record.field("platform", &platform.name);
-        let components = platform.components.as_ref();
-        let digest = components.map(|components| components.digest.to_string());
-        record.field("components", digest.unwrap_or_else(|| "none".to_owned()));
-        for (name, version) in components.iter().flat_map(|components| &components.versions) {
+        record.field("components", components.digest.to_string());
+        for (name, version) in &components.versions {
             record.field(format!("component {name}"), version);
         }
         for BootCluster { name, kubernetes, nodes, resources } in clusters {
@@ -53,7 +54,7 @@ impl Boot {
             record.list(&label("memory"), memory.map(|bytes| bytes.to_string()));
         }
         record.list("egress", egress.iter().map(|Egress { host, port }| format!("{host}:{port}")));
-        record
+        Some(record)
     }
 }
 
@@ -66,6 +67,7 @@ impl Install<Digest> {
             record.list(&format!("image {name} replaces"), replaces);
         }
         record.field("steps", steps.len().to_string());
+        let mut on_path = BTreeSet::new();
         for (number, Step { cluster, action }) in (1..).zip(steps) {
             let label = |what: &str| format!("step {number} {what}");
             record.field(label("cluster"), cluster.as_str());
@@ -83,10 +85,14 @@ impl Install<Digest> {
                     }
                     record.list(&label("images"), images.iter().map(Name::as_str));
                     record.list(&label("tools"), tools.iter().map(Name::as_str));
-                    platform.add_tools(&mut record, tools);
+                    on_path.extend(tools);
                 }
             }
         }
+        if steps.iter().any(|step| matches!(step.action, StepAction::Run { .. })) {
+            record.field("base", &platform.base);
+        }
+        platform.add_tools(&mut record, on_path);
         let ready = ready.as_ref().map(|conditions| conditions.iter().map(said).collect());
         record.list("ready", ready.unwrap_or_else(|| vec!["all that was applied".to_owned()]));
         record

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use seatrial_core::action::{Action, CommandAction, Input, Platform};
+use seatrial_core::action::{Action, CommandAction, ComponentsIdentity, Input, Platform};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{AttemptId, Epoch};
 use seatrial_core::name::Name;
@@ -111,7 +111,13 @@ fn died() -> NodeOutcome {
 fn hello() -> Hello {
     Hello {
         version: seatrial_protocol::VERSION,
-        platform: Platform::default(),
+        platform: Platform {
+            components: Some(ComponentsIdentity {
+                digest: Digest::of("components"),
+                versions: BTreeMap::new(),
+            }),
+            ..Platform::default()
+        },
         cores: 2,
         memory: 1 << 30,
         environments: 1,
@@ -317,16 +323,16 @@ fn what_a_passing_run_records() {
     {"commit":null,"cores":2,"dirty":false,"event":"run-started","memory":1073741824,"project":"guestbook","seq":0,"version":1}
     {"event":"planned","nodes":["default/boot","build/tests","default/install","default/e2e","default/evidence","default/drop"],"seq":1}
     {"after":null,"epoch":1,"event":"node-started","node":0,"seq":2}
-    {"event":"node-keyed","key":"sha256:6d04da50fc78880580fdaf8dbecbce93d98c08c1caa76458a988e055e6f21f14","node":0,"record":[["version","2"],["kind","boot"],["platform",""],["components","none"],["egress","0"],["environment","none"]],"seq":3}
+    {"event":"node-keyed","key":"sha256:201fd11747d91116ce27959cc88eaaf65ac48b8f22b7511f482ed5e4ec131ffb","node":0,"record":[["version","2"],["kind","boot"],["platform",""],["components","sha256:7b12be43febc6e18259dd77c004315b4143d570234e0f15acf5f9d7b79c371b5"],["egress","0"],["environment","none"]],"seq":3}
     {"after":null,"epoch":2,"event":"node-started","node":1,"seq":4}
     {"event":"node-keyed","key":"sha256:335825f257fe0f15fd330d211c3aff060005cf687d2f8bc0d6f13f868a290fdc","node":1,"record":[["version","2"],["kind","command"],["platform",""],["base",""],["script","go test -c"],["source","sha256:41cf6794ba4200b839c53531555f0f3998df4cbb01a4d5cb0b94e3ca5e23947d"],["fetched","0"],["env","0"],["outputs","0"],["network","false"]],"seq":5}
     {"epoch":1,"event":"node-finished","node":0,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":6}
     {"after":0,"epoch":3,"event":"node-started","node":2,"seq":7}
-    {"event":"node-keyed","key":"sha256:bdc5cbd4c60f02202954c5c959e6f59883eb65e9709401c65a072a6d3c70badc","node":2,"record":[["version","2"],["kind","install"],["steps","0"],["ready","1"],["ready 1","all that was applied"],["environment","sha256:6d04da50fc78880580fdaf8dbecbce93d98c08c1caa76458a988e055e6f21f14"]],"seq":8}
+    {"event":"node-keyed","key":"sha256:84fad03c74926e35ba7b18b70face863c6b1b643e5685b9f6b07d003739e7cd6","node":2,"record":[["version","2"],["kind","install"],["steps","0"],["ready","1"],["ready 1","all that was applied"],["environment","sha256:201fd11747d91116ce27959cc88eaaf65ac48b8f22b7511f482ed5e4ec131ffb"]],"seq":8}
     {"epoch":2,"event":"node-finished","node":1,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":9}
     {"epoch":3,"event":"node-finished","node":2,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":10}
     {"after":2,"epoch":4,"event":"node-started","node":3,"seq":11}
-    {"event":"node-keyed","key":"sha256:14bd090075fba1f9d067f5e5e8d5541d376b4c75803e4aff126aa0d511619f0a","node":3,"record":[["version","2"],["kind","suite"],["platform",""],["base",""],["tests","sha256:output"],["adapter","go"],["files","1"],["files 1","*.test"],["command","the adapter's"],["args","0"],["select","0"],["env","0"],["tools","0"],["collect","0"],["environment","sha256:bdc5cbd4c60f02202954c5c959e6f59883eb65e9709401c65a072a6d3c70badc"]],"seq":12}
+    {"event":"node-keyed","key":"sha256:6f2281eed32692535eda4b4c5599394dfd17e2406f7ad0c279444023e8895a37","node":3,"record":[["version","2"],["kind","suite"],["platform",""],["base",""],["tests","sha256:output"],["adapter","go"],["files","1"],["files 1","*.test"],["command","the adapter's"],["args","0"],["select","0"],["env","0"],["tools","0"],["collect","0"],["environment","sha256:84fad03c74926e35ba7b18b70face863c6b1b643e5685b9f6b07d003739e7cd6"]],"seq":12}
     {"duration_us":5,"event":"test-finished","message":null,"node":3,"outcome":"passed","output":null,"program":"e2e.test","seq":13,"test":"TestA"}
     {"epoch":4,"event":"node-finished","node":3,"outcome":{"hit":false,"outcome":"done","output":"sha256:output"},"seq":14}
     {"because":3,"event":"node-skipped","node":4,"seq":15}

@@ -37,6 +37,10 @@ pub(super) fn why(
     };
     let mut text = format!("{name}: {state}\n");
     let (Some(key), Some(record)) = (line.key, &line.record) else {
+        if line.is_boot {
+            text.push_str("its key is not known yet: Kubernetes is not installed here\n");
+            text.push_str("  seatrial components install\n");
+        }
         if line.waits_for.is_empty() {
             return Ok(text);
         }
@@ -136,7 +140,8 @@ fn files(before: Digest, now: Digest, store: &Store) -> Option<String> {
 }
 
 fn unknown(lines: &[Line], name: &str) -> Failure {
-    let keyed = lines.iter().filter(|line| line.key.is_some() || !line.waits_for.is_empty());
+    let is_keyed = |line: &&Line| line.key.is_some() || line.is_boot || !line.waits_for.is_empty();
+    let keyed = lines.iter().filter(is_keyed);
     let known: Vec<&str> = keyed.map(|line| line.name.as_str()).collect();
     Failure::config("plan.unknown_node", format!("the plan has no node `{name}`"))
         .hint(format!("there are: {}", known.join(", ")))

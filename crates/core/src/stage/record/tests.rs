@@ -165,7 +165,8 @@ fn a_boot_is_its_clusters_and_what_they_are_started_from() {
     let versions = BTreeMap::from([("kubernetes".to_owned(), "1.37.3".to_owned())]);
     patch.components = Some(ComponentsIdentity { digest: Digest::of("all of 1.37.3"), versions });
     assert_ne!(of(&platform()), of(&patch), "another patch of Kubernetes is another boot");
-    assert_ne!(of(&platform()), of(&Platform { components: None, ..platform() }));
+    let none = Platform { components: None, ..platform() };
+    assert_eq!(Stage::from(boot()).record(&none, None), None, "it is not known yet");
     assert_eq!(of(&platform()), of(&Platform { base: "other".to_owned(), ..platform() }));
 }
 
@@ -203,6 +204,13 @@ fn an_installation_is_images_steps_and_what_must_hold() {
     let helm = ToolIdentity { binary: Digest::of("helm"), account: "v4".to_owned() };
     other.tools.insert(name("helm"), helm);
     assert_ne!(key(install(), &platform()), key(install(), &other));
+
+    // Commands see the machine's programs; what is only applied does not.
+    let other = Platform { base: "other".to_owned(), ..platform() };
+    assert_ne!(key(install(), &platform()), key(install(), &other));
+    let mut applies = install();
+    applies.steps.truncate(1);
+    assert_eq!(key(applies.clone(), &platform()), key(applies, &other));
 }
 
 #[test]
