@@ -24,6 +24,8 @@ const PREREQUISITES: &[Prerequisite] = &[
     required("nft", "nftables", || program("nft")),
     required("pkg-config", "pkg-config", || program("pkg-config")),
     required("libseccomp", "libseccomp-dev", libseccomp),
+    // Without it policies hold only where the kernel has NFT_QUEUE.
+    Prerequisite { required: false, ..required("iptables", "iptables", || program("iptables")) },
     // Without it nodes unpack layers of images; tests of mounting them fail.
     Prerequisite {
         required: false,
