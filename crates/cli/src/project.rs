@@ -274,7 +274,7 @@ impl Files {
         };
         match files.iter().any(refers) {
             true => Ok(all),
-            false => Ok(Sources(vec![path.to_owned(), format!("{inside}**")])),
+            false => Ok(Sources::at(path)),
         }
     }
 }

@@ -87,6 +87,14 @@ pub enum Selection {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sources(pub Vec<String>);
 
+impl Sources {
+    /// A file, or a directory with all that is below it.
+    #[must_use]
+    pub fn at(path: &str) -> Self {
+        Self(vec![path.to_owned(), format!("{path}/**")])
+    }
+}
+
 /// What a plan is made from besides the pipeline.
 pub struct Facts<'a> {
     /// The tree of each set of project files that is read.
@@ -506,8 +514,7 @@ impl Planner<'_> {
                 ImageBase::Registry { name: name.clone(), digest: *digest }
             }
             Base::Layout(path) => {
-                let sources = Sources(vec![path.clone(), format!("{path}/**")]);
-                let tree = Input::Tree((self.facts.trees)(&sources)?);
+                let tree = Input::Tree((self.facts.trees)(&Sources::at(path))?);
                 ImageBase::Layout { tree, path: path.clone() }
             }
             Base::Image(name) => ImageBase::Image(Input::Node(self.image(name)?)),
@@ -535,7 +542,7 @@ impl Planner<'_> {
                     let path = &file.from.path;
                     let sources = match file.patterns.as_slice() {
                         [] if path.is_empty() => Sources(Vec::new()),
-                        [] => Sources(vec![path.clone(), format!("{path}/**")]),
+                        [] => Sources::at(path),
                         patterns => Sources(patterns.to_vec()),
                     };
                     Input::Tree((self.facts.trees)(&sources)?)
