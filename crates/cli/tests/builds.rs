@@ -18,6 +18,8 @@ mod events;
 mod files;
 #[path = "builds/full.rs"]
 mod full;
+#[path = "support/ids.rs"]
+mod ids;
 #[path = "builds/keys.rs"]
 mod keys;
 #[path = "builds/languages.rs"]

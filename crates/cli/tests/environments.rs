@@ -9,6 +9,8 @@ mod command_lines;
 mod events;
 #[path = "support/files.rs"]
 mod files;
+#[path = "support/ids.rs"]
+mod ids;
 #[path = "environments/keys.rs"]
 mod keys;
 #[path = "support/owned.rs"]

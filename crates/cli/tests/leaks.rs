@@ -344,7 +344,8 @@ fn another_run_goes_on_whenever_one_with_an_environment_is_killed() {
         let what = loop {
             let Some(event) = killed.next(deadline) else { break None };
             let what = (event["event"].as_str().unwrap_or_default(), killed.node(&event));
-            if if full { seen == nth } else { what == moments[nth] } {
+            let is_now = if full { seen == nth } else { what == moments[nth] };
+            if is_now {
                 break Some(format!("{} {}", what.0, what.1));
             }
             seen += 1;

@@ -8,6 +8,7 @@ use std::process::Command;
 use insta::assert_snapshot;
 
 use super::root;
+use crate::ids::without_ids;
 use crate::support::Project;
 
 const PIPELINE: &str = r#"seatrial: 1
@@ -190,15 +191,7 @@ fn what_changed_is_told() {
         let ran = project.finish(&mut command(&project, &["plan", "--why", node]));
         let error = ran.stderr.find("error[").map(|begin| &ran.stderr[begin..]);
         let text = format!("{}{}", ran.stdout, error.unwrap_or_default());
-        // Keys and runs are other ones each time.
-        let word = |word: &str| {
-            let digits = word.trim_end_matches([':', ',']);
-            let is_id = digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if is_id { word.replace(digits, "ID") } else { word.to_owned() }
-        };
-        text.lines()
-            .map(|line| line.split(' ').map(word).collect::<Vec<_>>().join(" ") + "\n")
-            .collect::<String>()
+        without_ids(&text)
     };
     assert_snapshot!(why("build/code"), @r"
     build/code: to be made

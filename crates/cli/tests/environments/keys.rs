@@ -8,6 +8,7 @@ use insta::assert_snapshot;
 use serde_json::Value;
 
 use crate::events::events;
+use crate::ids::without_ids;
 use crate::shop::command;
 use crate::support::Project;
 
@@ -47,10 +48,10 @@ fn project() -> Project {
 }
 
 /// The key of each stage, by its name, with everything built that it needs.
-fn keys(project: &Project, arguments: &[&str], cache: Option<&Path>) -> BTreeMap<String, String> {
+fn keys(project: &Project, cache: Option<&Path>) -> BTreeMap<String, String> {
     let command = |first: &[&str]| {
         let mut command = command(project, first);
-        command.args(arguments).args(["--format", "json"]);
+        command.args(["--format", "json"]);
         command.envs(cache.map(|cache| ("SEATRIAL_CACHE_DIR", cache)));
         command
     };
@@ -77,11 +78,11 @@ fn names(of: &[&[&'static str]]) -> BTreeSet<&'static str> {
 #[test]
 fn each_declared_thing_changes_the_keys_of_what_works_with_it() {
     let project = project();
-    let first = keys(&project, &[], None);
+    let first = keys(&project, None);
     let all: BTreeSet<&str> = first.keys().map(String::as_str).collect();
     assert_eq!(all, names(&[&BOOT, &INSTALL, &SUITES]));
     let changed = |cache: Option<&Path>| {
-        let now = keys(&project, &[], cache);
+        let now = keys(&project, cache);
         assert_eq!(now.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
         let changed = first.iter().filter(|(name, key)| now[*name] != **key);
         changed.map(|(name, _)| name.clone()).collect::<BTreeSet<_>>()
@@ -196,7 +197,7 @@ fn other_kubernetes(project: &Project) -> std::path::PathBuf {
 #[test]
 fn a_run_tells_the_keys_that_the_plan_foretold_and_why_names_what_changed() {
     let project = project();
-    let planned = keys(&project, &[], None);
+    let planned = keys(&project, None);
     let ran = project.finish(&mut command(&project, &["run", "--format", "json"]));
     assert_eq!(ran.code, 0, "{}", ran.text());
     let nodes = events(&ran, "planned")[0]["nodes"].as_array().cloned().expect("nodes");
@@ -210,14 +211,7 @@ fn a_run_tells_the_keys_that_the_plan_foretold_and_why_names_what_changed() {
     let why = |node: &str, cache: Option<&Path>| {
         let mut command = command(&project, &["plan", "--why", node]);
         command.envs(cache.map(|cache| ("SEATRIAL_CACHE_DIR", cache)));
-        let text = project.finish(&mut command).stdout;
-        let word = |word: &str| {
-            let digits = word.trim_end_matches([':', ',']);
-            let is_id = digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if is_id { word.replace(digits, "ID") } else { word.to_owned() }
-        };
-        let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ") + "\n";
-        let text = text.lines().map(line).collect::<String>();
+        let text = without_ids(&project.finish(&mut command).stdout);
         // Another one each time the lock changes.
         let (version, _) = text.split_once(" -> 1.37.99").unwrap_or_default();
         let version = version.rsplit(' ').next().filter(|version| !version.is_empty());
