@@ -19,7 +19,7 @@ mod simulation;
 mod tests_file;
 mod works;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -128,15 +128,30 @@ fn repeat(setup: &Setup, dir: &Path, times: u32) -> anyhow::Result<()> {
     caches.warm(&setup.project, &setup.scratch)?;
     let record = empty(setup, 0, Case::Unchanged, System::Baseline)?;
     let record = plain::repeat(setup, &caches, times, record)?;
-    let slowest = record.tests.iter().max_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
-    let slowest = slowest.context("tests ran")?;
     for red in &record.red {
         println!("red: {red}");
     }
     let (failed, ran) = (record.red.len(), record.tests.len());
     let rate = 100.0 * failed as f64 / ran as f64;
     println!("{failed} of {ran} failed, {times} times each: flake rate {rate:.2} %");
-    println!("slowest: {} {:.1} s, load {:.1}", slowest.name, slowest.wall_s, machine::load()?);
+    println!("the slowest, and all over 10 s (worst, median), load {:.1}:", machine::load()?);
+    let mut walls: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for test in &record.tests {
+        walls.entry(&test.name).or_default().push(test.wall_s);
+    }
+    let of = |(name, walls): (_, Vec<f64>)| {
+        (walls.iter().copied().fold(0.0, f64::max), show::median(walls), name)
+    };
+    let mut slowest: Vec<(f64, f64, &str)> = walls.into_iter().map(of).collect();
+    slowest.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (worst, median, name) in slowest
+        .into_iter()
+        .enumerate()
+        .filter(|(at, slow)| *at < 5 || slow.0 > 10.0)
+        .map(|(_, slow)| slow)
+    {
+        println!("  {worst:4.1} s {median:4.1} s  {name}");
+    }
     remove(&setup.scratch)?;
     anyhow::ensure!(failed == 0, "tests failed");
     Ok(())
