@@ -14,7 +14,8 @@ import (
 )
 
 // CopyStore starts a second store in a namespace, from the installed one, and
-// waits until it is ready.
+// waits until it is ready and its Service answers: the rules on the node follow
+// a pod's readiness by a moment.
 func CopyStore(t testing.TB, namespace string, change ...func(*appsv1.StatefulSet)) {
 	t.Helper()
 	sets := Connect(t).AppsV1().StatefulSets
@@ -33,6 +34,7 @@ func CopyStore(t testing.TB, namespace string, change ...func(*appsv1.StatefulSe
 	_, err = sets(namespace).Create(t.Context(), set, metav1.CreateOptions{})
 	Must(t, err, "create the copy of store")
 	WaitStore(t, namespace)
+	WaitStatus(t, 200, "GET", "http://store."+namespace+".svc.cluster.local:8080/")
 }
 
 // WaitStore waits until a store has the replicas that it asks for.
