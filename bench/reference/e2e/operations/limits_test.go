@@ -36,6 +36,9 @@ func TestQuotaHoldsBackPods(t *testing.T) {
 	})
 	_, err = quotas.Patch(t.Context(), "pods", types.MergePatchType, []byte(`{"spec":{"hard":{"pods":"5"}}}`), metav1.PatchOptions{})
 	Must(t, err, "raise the quota")
+	Until(t, quotas, Named("pods"), 10*time.Second, "the quota to be raised", func(list *corev1.ResourceQuotaList) (bool, any) {
+		return list.Items[0].Status.Hard.Pods().Value() == 5, list.Items[0].Status
+	})
 	// Its controller tries again later and later; a change makes it try now.
 	Update(t, namespace, "front", Replicas(3))
 	WaitRolledOut(t, namespace, "front")

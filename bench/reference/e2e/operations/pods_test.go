@@ -60,18 +60,12 @@ func TestRequestInFlightOutlivesItsPod(t *testing.T) {
 	namespace := NewNamespace(t)
 	CopyFront(t, namespace, Replicas(1), Env("DRAIN", "0s"))
 	pod := ReadyPod(t, namespace, "front")
-	type result struct {
-		answer Answer
-		err    error
-	}
-	done := make(chan result, 1)
-	go func() {
-		answer, err := Try(t.Context(), "GET", PodURL(pod, "/slow?for=3s"), "")
-		done <- result{answer, err}
-	}()
+	// Its head is sent at once: from there on it is under way.
+	begun, err := Begin(t.Context(), "GET", PodURL(pod, "/slow?for=3s"), "")
+	Must(t, err, "begin a request")
 	Must(t, Connect(t).CoreV1().Pods(namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{}), "delete %s", pod.Name)
-	if got := <-done; got.err != nil || got.answer.Body != "done\n" {
-		t.Errorf("the request that was under way: %v %v", got.answer, got.err)
+	if got, err := End(begun); err != nil || got.Body != "done\n" {
+		t.Errorf("the request that was under way: %v %v", got, err)
 	}
 	WaitRolledOut(t, namespace, "front")
 }
@@ -91,11 +85,7 @@ func TestLostPodIsReplaced(t *testing.T) {
 		}
 		return ready == 2
 	})
-	for _, name := range WaitEndpoints(t, namespace, "front", 2) {
-		if name == lost.Name {
-			t.Errorf("%s gets traffic still", name)
-		}
-	}
+	WaitEndpointsBut(t, namespace, "front", lost.Name, 2)
 }
 
 func TestEvictionKeepsToTheBudget(t *testing.T) {
@@ -195,7 +185,7 @@ func TestInitContainersComeFirst(t *testing.T) {
 func TestOutOfMemoryIsContained(t *testing.T) {
 	namespace := NewNamespace(t)
 	spec := FrontPod(t, "wait")
-	spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("8Mi")}
+	spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")}
 	greedy := *spec.Containers[0].DeepCopy()
 	greedy.Name, greedy.Args = "greedy", []string{"eat"}
 	spec.Containers = append(spec.Containers, greedy)
@@ -210,7 +200,8 @@ func TestOutOfMemoryIsContained(t *testing.T) {
 	})
 	for _, status := range pod.Status.ContainerStatuses {
 		switch ended := status.State.Terminated; {
-		case status.Name == "greedy" && ended.Reason != "OOMKilled":
+		// The reason comes from another source than the end, and may be late.
+		case status.Name == "greedy" && ended.Reason != "OOMKilled" && ended.ExitCode != 137:
 			t.Errorf("greedy ended with %+v", ended)
 		case status.Name == "main" && ended != nil:
 			t.Errorf("its neighbour ended with %+v", ended)

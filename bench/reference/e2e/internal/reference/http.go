@@ -47,7 +47,20 @@ var Dialer = &net.Dialer{Timeout: 3 * time.Second, Resolver: Resolver}
 // connection, and a kept one would hide that a pod is gone.
 var client = &http.Client{
 	Timeout:   10 * time.Second,
-	Transport: &http.Transport{DisableKeepAlives: true, DialContext: Dialer.DialContext},
+	Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial},
+}
+
+// dial is Dialer with absolute names: else each lookup of one would be preceded
+// by others, one for each search domain.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasSuffix(host, ".cluster.local") {
+		host += "."
+	}
+	return Dialer.DialContext(ctx, network, net.JoinHostPort(host, port))
 }
 
 // Answer is an HTTP response, read to its end.
@@ -77,23 +90,33 @@ func PodURL(pod *corev1.Pod, path string) string {
 	return "http://" + net.JoinHostPort(pod.Status.PodIP, "8080") + path
 }
 
-// Try does one request; headers are "Name: value".
-func Try(ctx context.Context, method, url, body string, headers ...string) (Answer, error) {
+// Begin does one request up to the head of its response; headers are "Name: value".
+func Begin(ctx context.Context, method, url, body string, headers ...string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
-		return Answer{}, err
+		return nil, err
 	}
 	for _, header := range headers {
 		name, value, _ := strings.Cut(header, ": ")
 		request.Header.Set(name, value)
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		return Answer{}, err
-	}
+	return client.Do(request)
+}
+
+// End reads a response to its end.
+func End(response *http.Response) (Answer, error) {
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, 4<<20))
 	return Answer{response.StatusCode, response.Header, string(text)}, err
+}
+
+// Try does one request; headers are "Name: value".
+func Try(ctx context.Context, method, url, body string, headers ...string) (Answer, error) {
+	response, err := Begin(ctx, method, url, body, headers...)
+	if err != nil {
+		return Answer{}, err
+	}
+	return End(response)
 }
 
 // Do is Try for a request that has to be answered with the status want.

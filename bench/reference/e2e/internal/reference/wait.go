@@ -3,6 +3,7 @@ package reference
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,13 @@ func Until[L list](t testing.TB, client lister[L], options metav1.ListOptions, w
 		if ctx.Err() != nil {
 			t.Fatalf("waited %v for %s; last state: %s", within, what, show(last))
 		}
-		Must(t, err, "wait for %s", what)
+		if err != nil { // such as a version that is too old to be watched from
+			last = err.Error()
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
 	}
 }
 
@@ -114,6 +121,12 @@ func WaitRolledOut(t testing.TB, namespace, name string) {
 // returns their names.
 func WaitEndpoints(t testing.TB, namespace, service string, n int) []string {
 	t.Helper()
+	return WaitEndpointsBut(t, namespace, service, "", n)
+}
+
+// WaitEndpointsBut is WaitEndpoints where none of them may be a pod of this name.
+func WaitEndpointsBut(t testing.TB, namespace, service, but string, n int) []string {
+	t.Helper()
 	var names []string
 	Until(t, Connect(t).DiscoveryV1().EndpointSlices(namespace), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service},
 		30*time.Second, fmt.Sprintf("%d ready endpoints of %s", n, service),
@@ -126,7 +139,7 @@ func WaitEndpoints(t testing.TB, namespace, service string, n int) []string {
 					}
 				}
 			}
-			return len(names) == n, names
+			return len(names) == n && !slices.Contains(names, but), names
 		})
 	return names
 }
