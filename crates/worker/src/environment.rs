@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub struct Held {
     _registry: Registry,
     replaced: Mutex<BTreeMap<String, Digest>>,
     health: Arc<Health>,
+    /// CPU time that was told, in microseconds.
+    told_us: AtomicU64,
 }
 
 /// What a process inside needs of the first cluster.
@@ -144,6 +147,7 @@ pub(crate) async fn boot(
         _registry: registry,
         replaced: Mutex::default(),
         health,
+        told_us: AtomicU64::new(0),
     })
 }
 
@@ -266,12 +270,15 @@ impl Held {
         }
     }
 
-    /// What it has used so far.
-    pub(crate) fn usage(&self) -> Usage {
+    /// What it has used since this was asked last: also what it used while
+    /// nothing was done in it counts for what comes next.
+    pub(crate) fn spent(&self) -> Usage {
         let environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(environment) = environment.as_ref() else { return Usage::default() };
         let usage = environment.usage();
-        Usage { core_us: usage.core_us, memory_peak: usage.memory_peak }
+        let told = self.told_us.swap(usage.core_us, Ordering::Relaxed);
+        let core_us = usage.core_us.saturating_sub(told);
+        Usage { core_us, memory_peak: usage.memory_peak }
     }
 
     /// The end of what each component wrote.

@@ -126,6 +126,15 @@ impl Done {
         Self { outcome: NodeOutcome::Done { output: None, hit: false }, usage }
     }
 
+    /// With what else was used for it.
+    pub(crate) fn and(self, beside: Usage) -> Self {
+        let usage = Usage {
+            core_us: self.usage.core_us + beside.core_us,
+            memory_peak: self.usage.memory_peak.max(beside.memory_peak),
+        };
+        Self { usage, ..self }
+    }
+
     /// The result of an attempt whose work ended with `result`. What fails while
     /// it is being cancelled is the cancelling's doing, but for what the product
     /// or the pipeline had done by then.

@@ -86,20 +86,18 @@ async fn carry_out_stage(
                 held = booting => held?,
                 () = attempt.cancel().cancelled() => return Err(cancelled()),
             };
-            let usage = held.usage();
+            let usage = held.spent();
             sessions.insert(id, Arc::new(held));
             Ok(Done::well(usage))
         }
         Stage::Install(order) => {
             let held = sessions.get(id)?;
-            let before = held.usage();
             let done =
                 guarded(attempt, &held, install::run(machine, attempt, &held, order)).await?;
-            Ok(Done { usage: since(held.usage(), before, done.usage), ..done })
+            Ok(done.and(held.spent()))
         }
         Stage::Suite(order) => {
             let held = sessions.get(id)?;
-            let before = held.usage();
             let target = held.target();
             // Not guarded: a suite that is cut short still has results to tell,
             // and stops by itself when its environment broke.
@@ -109,20 +107,21 @@ async fn carry_out_stage(
             }
             let done = done?;
             guarded(attempt, &held, install::prove_images(&held)).await?;
-            Ok(Done { usage: since(held.usage(), before, done.usage), ..done })
+            Ok(done.and(held.spent()))
         }
         Stage::Evidence => {
             let held = sessions.get(id)?;
-            evidence::collect(machine, attempt, &held).await
+            Ok(evidence::collect(machine, attempt, &held).await?.and(held.spent()))
         }
         Stage::Drop => {
             let Some(held) = sessions.take(id) else { return Ok(Done::well(Usage::default())) };
+            let spent = held.spent();
             if keep && held.broken().is_none() {
                 sessions.kept.lock().unwrap_or_else(PoisonError::into_inner).push(held);
             } else {
                 held.shutdown().await?;
             }
-            Ok(Done::well(Usage::default()))
+            Ok(Done::well(spent))
         }
     }
 }
@@ -142,13 +141,5 @@ async fn guarded<T>(
         },
         () = attempt.cancel().cancelled() => Err(cancelled()),
         failure = held.until_broken() => Err(failure),
-    }
-}
-
-/// What an environment used since `before`, and what was used beside it.
-fn since(now: Usage, before: Usage, beside: Usage) -> Usage {
-    Usage {
-        core_us: now.core_us.saturating_sub(before.core_us) + beside.core_us,
-        memory_peak: now.memory_peak.max(beside.memory_peak),
     }
 }
