@@ -26,7 +26,7 @@ use anyhow::Context as _;
 
 use self::plain::Caches;
 use self::project::{Project, remove};
-use self::record::{Case, Record, System};
+use self::record::{Case, Record, System, TestTime};
 use super::machine::{self, Machine};
 use super::product::Product;
 use crate::repository;
@@ -162,14 +162,18 @@ fn measure(args: &Args, project: Project, dir: &Path, results: &Path) -> anyhow:
     for round in 1..=args.rounds {
         for case in Case::ALL.into_iter().filter(|case| args.only.is_none_or(|only| only == *case))
         {
-            let branch = setup.project.branch(round, case)?;
-            for system in System::ALL {
-                let path = results.join(format!("{round}-{}-{}.json", case.word(), system.word()));
+            let path = |system: System| {
+                results.join(format!("{round}-{}-{}.json", case.word(), system.word()))
+            };
+            begin(&System::ALL.map(path), &setup.machine)?;
+            for system in System::in_turn(round) {
+                let path = path(system);
                 if path.exists() {
                     continue;
                 }
                 println!("round {round}: {}, {}", case.said(), system.word());
-                let record = one(&setup, dir, round, case, system, &branch)?;
+                let record = one(&setup, dir, round, case, system)?;
+                complete(&record, &read(results)?)?;
                 println!("    {:.1} s, {} red", record.wall_s, record.red.len());
                 std::fs::write(path, serde_json::to_string_pretty(&record)?)?;
             }
@@ -185,8 +189,8 @@ fn one(
     round: u32,
     case: Case,
     system: System,
-    branch: &str,
 ) -> anyhow::Result<Record> {
+    let branch = &setup.project.branch(case)?;
     remove(&setup.scratch)?;
     std::fs::create_dir_all(&setup.scratch)?;
     let record = empty(setup, round, case, system)?;
@@ -209,6 +213,33 @@ fn one(
     };
     record.load.1 = machine::load()?;
     Ok(record)
+}
+
+/// What was begun by another build or on another machine is begun again: ratios
+/// are of one of each.
+fn begin(paths: &[PathBuf], machine: &str) -> anyhow::Result<()> {
+    if paths.iter().all(|path| path.exists()) {
+        return Ok(());
+    }
+    for path in paths.iter().filter(|path| path.exists()) {
+        if record(path)?.measured != machine {
+            println!("{}: of another build or machine; again", path.display());
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// A program that dies takes its other tests with it: such a run is no
+/// measurement.
+fn complete(record: &Record, others: &[Record]) -> anyhow::Result<()> {
+    let of = |record: &Record| -> BTreeSet<String> {
+        record.tests.iter().map(TestTime::full_name).collect()
+    };
+    let Some(other) = others.first().map(of) else { return Ok(()) };
+    let missing: Vec<String> = of(record).symmetric_difference(&other).cloned().collect();
+    anyhow::ensure!(missing.is_empty(), "not the same tests ran as before: {}", missing.join(", "));
+    Ok(())
 }
 
 /// The record of a run that has not begun.
@@ -253,13 +284,16 @@ fn read(results: &Path) -> anyhow::Result<Vec<Record>> {
     for entry in std::fs::read_dir(results)? {
         let path = entry?.path();
         if path.extension().is_some_and(|end| end == "json") {
-            let text = std::fs::read_to_string(&path)?;
-            let record = serde_json::from_str::<Record>(&text);
-            records.push(record.with_context(|| path.display().to_string())?);
+            records.push(record(&path)?);
         }
     }
     records.sort_by_key(|record| (record.round, record.case as u8, record.system as u8));
     Ok(records)
+}
+
+fn record(path: &Path) -> anyhow::Result<Record> {
+    let text = std::fs::read_to_string(path)?;
+    serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
 /// What is kept in the repository: costs of tests, all records, the picture.

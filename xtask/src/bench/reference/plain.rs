@@ -60,9 +60,8 @@ impl Caches {
         for service in SERVICES {
             measured::run(&mut image::build(self, &dir, service))?;
         }
-        // As `go test` does: it vets too, and keeps that.
         let none = ["test", "-count=1", "-run=^$", "./e2e/..."];
-        measured::run(self.go(&dir).args(none))?;
+        measured::run(self.go(&dir).args(none).args(suite::COMPILED))?;
         remove(&dir)?;
         std::fs::write(done, "").context("the caches were made")
     }
@@ -207,8 +206,6 @@ impl Job<'_> {
             let mut own = 0;
             let manifests = self.dir.join(manifests);
             let apply = |command: &mut Command| measured::run(command.arg(&manifests));
-            // The CRD has to be there before what is of its kind; kubectl tells
-            // of it as an error and asks to try again.
             own += apply(cluster.kubectl().args(["apply", "--kustomize"]))?;
             for workload in WORKLOADS {
                 let status = ["rollout", "status", "--namespace=reference", "--timeout=120s"];

@@ -1,5 +1,5 @@
 //! The local repository that every system gets the project from, with a commit
-//! for each round and case.
+//! for each run that needs a change.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -82,15 +82,13 @@ impl Project {
         Ok(Self { origin, work, tree })
     }
 
-    /// The branch of a round and case; its commit is made where it is not there.
-    pub(crate) fn branch(&self, round: u32, case: Case) -> anyhow::Result<String> {
+    /// A branch with the change of a case, in a commit that no run has seen yet:
+    /// two systems with one compiler cache would else share the work.
+    pub(crate) fn branch(&self, case: Case) -> anyhow::Result<String> {
         let salt = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
         let Some(change) = change(case, salt) else { return Ok(BASE.to_owned()) };
-        let branch = format!("round-{round}-{}", case.word());
-        if git(&self.origin, &["rev-parse", "--verify", "--quiet", &branch]).is_ok() {
-            return Ok(branch);
-        }
-        git(&self.origin, &["checkout", "--quiet", "-b", &branch, BASE])?;
+        let branch = format!("{}-{salt}", case.word());
+        git(&self.origin, &["checkout", "--quiet", "--force", "-b", &branch, BASE])?;
         let path = self.origin.join(change.path);
         let text = std::fs::read_to_string(&path)?;
         anyhow::ensure!(

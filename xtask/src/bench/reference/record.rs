@@ -17,8 +17,16 @@ pub(crate) enum System {
 }
 
 impl System {
-    /// All, in the order in which they take turns.
+    /// All, as tables have them.
     pub(crate) const ALL: [Self; 3] = [Self::Baseline, Self::Careful, Self::Seatrial];
+
+    /// All, in the order of a round: each is first once in three rounds, as what
+    /// runs later finds more in the machine's memory.
+    pub(crate) fn in_turn(round: u32) -> [Self; 3] {
+        let mut order = Self::ALL;
+        order.rotate_left(round.saturating_sub(1) as usize % 3);
+        order
+    }
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -119,6 +127,13 @@ pub(crate) struct TestTime {
     /// What it and the cluster used meanwhile, when nothing else ran in that
     /// cluster.
     pub(crate) core_s: Option<f64>,
+}
+
+impl TestTime {
+    /// `ENVIRONMENT PROGRAM TEST`.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{} {} {}", self.environment, self.program, self.name)
+    }
 }
 
 impl Record {

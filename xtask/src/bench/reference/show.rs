@@ -20,8 +20,19 @@ pub(crate) fn of(records: &[Record], case: Case, system: System) -> Vec<&Record>
     records.iter().filter(|one| one.case == case && one.system == system).collect()
 }
 
+/// How many times as fast as the baseline a system was, in each round that both
+/// have run: what is measured in one round is of one machine at one time.
+fn ratios(baseline: &[&Record], runs: &[&Record]) -> Vec<f64> {
+    let of = |run: &&Record| {
+        let base = baseline.iter().find(|base| base.round == run.round)?;
+        (run.wall_s > 0.0).then(|| base.wall_s / run.wall_s)
+    };
+    runs.iter().filter_map(of).collect()
+}
+
 /// A table for each case that was run: medians over the rounds, wall and
 /// core-seconds of each system beside each other, and the ratio to the baseline.
+/// Medians of rows do not sum up to the median of the totals.
 pub(crate) fn tables(records: &[Record]) -> String {
     let mut out = String::new();
     for case in Case::ALL {
@@ -63,10 +74,9 @@ pub(crate) fn tables(records: &[Record]) -> String {
         row("efficiency", &|runs| {
             format!("{:>7.1} %{:>9}", 100.0 * all(runs, Record::efficiency), "")
         });
-        let base = all(&columns[0], |run| run.wall_s);
-        row("x baseline", &|runs| match all(runs, |run| run.wall_s) {
-            wall if wall > 0.0 && base > 0.0 => format!("{:>9.2}{:>9}", base / wall, ""),
-            _ => " ".repeat(18),
+        row("x baseline", &|runs| match ratios(&columns[0], runs) {
+            ratios if ratios.is_empty() => " ".repeat(18),
+            ratios => format!("{:>9.2}{:>9}", median(ratios), ""),
         });
         row("worst wall", &|runs| {
             let worst = runs.iter().map(|run| run.wall_s).fold(0.0, f64::max);
@@ -145,7 +155,7 @@ unattributed          1.0                                 1.0
 total               350.0     99.0                       75.0     99.0
 bound                70.0    cores                       15.0    cores
 efficiency         20.0 %                              20.0 %
-x baseline           1.00                                4.67
+x baseline           1.00                                5.00
 worst wall          400.0                               100.0
 rounds                  2                                   2
 red tests               0                                   1

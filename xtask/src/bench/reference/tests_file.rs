@@ -31,7 +31,7 @@ pub(crate) fn costs(records: &[Record]) -> Vec<TestCost> {
     let mut seen: BTreeMap<(String, String, String), Vec<(f64, f64)>> = BTreeMap::new();
     for record in records.iter().filter(|record| record.system == System::Baseline) {
         for test in &record.tests {
-            let name = format!("{} {} {}", test.environment, test.program, test.name);
+            let name = test.full_name();
             let Some(core_s) = test.core_s.filter(|_| !record.red.contains(&name)) else {
                 continue;
             };

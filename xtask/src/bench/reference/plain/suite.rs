@@ -15,6 +15,9 @@ use super::{Caches, Cluster};
 /// cluster meanwhile, where nothing else ran there.
 pub(super) type Ran = (String, String, bool, f64, Option<f64>);
 
+/// How test programs are compiled: as `seatrial.yaml` says it.
+pub(super) const COMPILED: [&str; 2] = ["-vet=off", "-trimpath"];
+
 /// Compiles and runs both test programs, one after the other or at once, each
 /// test so often.
 pub(super) fn command(
@@ -26,7 +29,7 @@ pub(super) fn command(
 ) -> Command {
     let mut go = caches.go(dir);
     go.env("KUBECONFIG", cluster.kubeconfig_of_node());
-    go.args(["test", "-json", "-timeout=0", "-exec", &cluster.exec()]);
+    go.args(["test", "-json", "-timeout=0", "-exec", &cluster.exec()]).args(COMPILED);
     go.arg(format!("-count={times}")).arg(if at_once { "-p=2" } else { "-p=1" }).arg("./e2e/...");
     go
 }
@@ -43,7 +46,9 @@ pub(super) fn run(
     eprintln!("    {:>7.1} s  test compile and execution", works.now_us() as f64 / 1e6);
     let mut watch = Watch::new(works, cluster, ready, at_once);
     let (status, text, cpu) = measured::lines(&mut go, |go, line| watch.line(go, line))?;
-    anyhow::ensure!(!watch.ran.is_empty(), "go test ran no test: {status}\n{text}");
+    anyhow::ensure!(watch.at.len() == 2, "go test did not start both programs: {status}\n{text}");
+    let passed = watch.ran.iter().all(|(_, _, passed, ..)| *passed);
+    anyhow::ensure!(status.success() == passed, "go test did not end well: {status}\n{text}");
     for (_, test, ..) in watch.ran.iter().filter(|(_, _, passed, ..)| !passed) {
         eprintln!("{}", gotest::said(&text, test));
     }
