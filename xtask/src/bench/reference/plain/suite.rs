@@ -1,6 +1,6 @@
 //! `go test`, and what each test took and used.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
 
@@ -46,7 +46,8 @@ pub(super) fn run(
     eprintln!("    {:>7.1} s  test compile and execution", works.now_us() as f64 / 1e6);
     let mut watch = Watch::new(works, cluster, ready, at_once);
     let (status, text, cpu) = measured::lines(&mut go, |go, line| watch.line(go, line))?;
-    anyhow::ensure!(watch.at.len() == 2, "go test did not start both programs: {status}\n{text}");
+    let programs: BTreeSet<&str> = watch.ran.iter().map(|(program, ..)| program.as_str()).collect();
+    anyhow::ensure!(programs.len() == 2, "tests ran of {programs:?} only: {status}\n{text}");
     let passed = watch.ran.iter().all(|(_, _, passed, ..)| *passed);
     anyhow::ensure!(status.success() == passed, "go test did not end well: {status}\n{text}");
     for (_, test, ..) in watch.ran.iter().filter(|(_, _, passed, ..)| !passed) {
