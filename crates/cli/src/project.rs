@@ -250,9 +250,7 @@ impl Files {
         let all = Sources(Vec::new());
         let is_link = |path: &Path| self.dir.join(path).is_symlink();
         let above = Path::new(path).ancestors().skip(1);
-        // A name may have signs in it that mean something in a pattern.
-        let literal = |path: &str| !path.contains(['*', '?', '[', ']', '{', '}', '!']);
-        if path.is_empty() || !literal(path) || above.into_iter().any(is_link) {
+        if path.is_empty() || above.into_iter().any(is_link) {
             return Ok(all);
         }
         let inside = format!("{path}/");

@@ -88,10 +88,18 @@ pub enum Selection {
 pub struct Sources(pub Vec<String>);
 
 impl Sources {
-    /// A file, or a directory with all that is below it.
+    /// A file, or a directory with all that is below it. Signs in its name that
+    /// mean something in a pattern mean themselves.
     #[must_use]
     pub fn at(path: &str) -> Self {
-        Self(vec![path.to_owned(), format!("{path}/**")])
+        let mut pattern = String::with_capacity(path.len());
+        for sign in path.chars() {
+            if matches!(sign, '*' | '?' | '[' | ']' | '{' | '}' | '!' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(sign);
+        }
+        Self(vec![format!("{pattern}/**"), pattern])
     }
 }
 

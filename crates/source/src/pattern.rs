@@ -105,6 +105,8 @@ mod tests {
         check("cmd/**", &["cmd/a", "cmd/a/b"], &["cmd2/a"]);
         check("cmd/*", &["cmd/a"], &["cmd/a/b"]);
         check("**/*.go", &["a.go", "x/y/a.go"], &["a.go/x"]);
+        check(r"k8s\[ab\]/**", &["k8s[ab]/x"], &["k8sa/x"]);
+        check(r"\!x", &["!x"], &["x"]);
         check("*.{yaml,yml}", &["a.yaml", "b.yml"], &["x/a.yaml"]);
         assert!(!Patterns::new::<&str>(&[]).expect("none").matches("x"));
     }

@@ -163,6 +163,19 @@ fn a_path_to_apply_is_what_it_names_and_has_to_be_there() {
         let planned = plan(path);
         assert_eq!(planned.code, 0, "{path}: {}", planned.text());
     }
+    // Signs of a pattern in its name mean themselves.
+    plan("k8s[ab]");
+    let install = || {
+        let planned = project.finish(&mut command(&project, &["plan", "--format", "json"]));
+        let nodes: Vec<Value> = serde_json::from_str(&planned.stdout).expect("JSON");
+        let install = nodes.iter().find(|node| node["name"] == "default/install");
+        install.expect("it is planned")["key"].to_string()
+    };
+    let before = install();
+    project.write("k8sa/settings.yaml", "not it either");
+    assert_eq!(install(), before);
+    project.write("k8s[ab]/settings.yaml", format!("{manifest}data: {{}}\n"));
+    assert_ne!(install(), before);
     assert_snapshot!(plan("v2/deploi").text(), @r"
     error[run.nothing_to_apply]: nothing of the project is at `v2/deploi`, which an environment applies
     hint: files that Git ignores are no part of the project; what a build makes is named by `{ build: NAME, path: PATH }`
