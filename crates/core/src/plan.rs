@@ -99,7 +99,8 @@ impl Sources {
             }
             pattern.push(sign);
         }
-        Self(vec![format!("{pattern}/**"), pattern])
+        let below = format!("{pattern}/**");
+        Self(vec![pattern, below])
     }
 }
 
