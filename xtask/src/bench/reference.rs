@@ -144,13 +144,10 @@ fn repeat(setup: &Setup, dir: &Path, times: u32) -> anyhow::Result<()> {
     };
     let mut slowest: Vec<(f64, f64, &str)> = walls.into_iter().map(of).collect();
     slowest.sort_by(|a, b| b.0.total_cmp(&a.0));
-    for (worst, median, name) in slowest
-        .into_iter()
-        .enumerate()
-        .filter(|(at, slow)| *at < 5 || slow.0 > 10.0)
-        .map(|(_, slow)| slow)
-    {
-        println!("  {worst:4.1} s {median:4.1} s  {name}");
+    for (place, (worst, median, name)) in slowest.into_iter().enumerate() {
+        if place < 5 || worst > 10.0 {
+            println!("  {worst:4.1} s {median:4.1} s  {name}");
+        }
     }
     remove(&setup.scratch)?;
     anyhow::ensure!(failed == 0, "tests failed");

@@ -216,11 +216,12 @@ impl Job<'_> {
         let go = suite::command(self.caches, &self.dir, cluster, self.careful, self.times);
         let ran = suite::run(go, works, cluster, ready, self.careful)?;
         for (program, name, passed, wall_s, core_s) in ran {
-            if !passed {
-                self.red.push(format!("{environment} {program} {name}"));
-            }
             let environment = environment.to_owned();
-            self.tests.push(TestTime { environment, program, name, wall_s, core_s });
+            let test = TestTime { environment, program, name, wall_s, core_s };
+            if !passed {
+                self.red.push(test.full_name());
+            }
+            self.tests.push(test);
         }
         self.red.sort();
         self.works.work(Step::PostTest, &[], || {

@@ -24,7 +24,7 @@ impl System {
     /// runs later finds more in the machine's memory.
     pub(crate) fn in_turn(round: u32) -> [Self; 3] {
         let mut order = Self::ALL;
-        order.rotate_left(round.saturating_sub(1) as usize % 3);
+        order.rotate_left(round.saturating_sub(1) as usize % Self::ALL.len());
         order
     }
 

@@ -10,6 +10,7 @@ use seatrial_core::account::Account;
 use seatrial_core::verdict::Verdict;
 use seatrial_protocol::event::{RunEvent, RunEventKind};
 use seatrial_report::Summary;
+use seatrial_report::summary::TestSummary;
 
 use super::project::BASE;
 use super::record::{Record, TestTime};
@@ -92,27 +93,24 @@ fn chain_us(summary: &Summary, account: &Account) -> u64 {
 fn red(summary: &Summary) -> Vec<String> {
     let tests = summary.tests().iter().filter(|test| !test.subtest);
     let bad = tests.filter(|test| !matches!(test.verdict(), None | Some(Verdict::Passed)));
-    let mut red: Vec<String> = bad
-        .map(|test| {
-            let environment = test.environment.as_deref().unwrap_or_default();
-            format!("{environment} {} {}", program(&test.program), test.name)
-        })
-        .collect();
+    let mut red: Vec<String> = bad.map(|test| time(test).full_name()).collect();
     red.sort();
     red
 }
 
 fn tests(summary: &Summary) -> Vec<TestTime> {
     let tests = summary.tests().iter().filter(|test| !test.subtest);
-    tests
-        .map(|test| TestTime {
-            environment: test.environment.clone().unwrap_or_default(),
-            program: program(&test.program),
-            name: test.name.clone(),
-            wall_s: test.took_us() as f64 / 1e6,
-            core_s: None,
-        })
-        .collect()
+    tests.map(time).collect()
+}
+
+fn time(test: &TestSummary) -> TestTime {
+    TestTime {
+        environment: test.environment.clone().unwrap_or_default(),
+        program: program(&test.program),
+        name: test.name.clone(),
+        wall_s: test.took_us() as f64 / 1e6,
+        core_s: None,
+    }
 }
 
 /// `product` for `product.test`: as the plain tools call it.
