@@ -25,6 +25,10 @@ pub const LONGEST_PATH: usize = 4096;
 pub const LONGEST_COMPONENT: usize = 255;
 /// Symbolic links that are followed for one path, as MAXSYMLINKS of Linux.
 const MOST_LINKS: usize = 40;
+/// Components that may be walked to follow all links of a tree, for each link and
+/// beside: many times what real trees take, and a bound for those that are made to
+/// take long, as 40 long targets for each of many short links do.
+const MOST_STEPS: (usize, usize) = (100, 100_000);
 
 /// One file of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +86,9 @@ pub enum TreeError {
         /// Where it points.
         target: String,
     },
+    /// Symbolic links that lead through each other for too long.
+    #[error("the symbolic link `{}` and others lead through too many directories to be followed", .0.escape_debug())]
+    LinkTooLong(String),
     /// A device, pipe or socket.
     #[error("`{}` is a {kind}; a tree holds files, directories and symbolic links", path.escape_debug())]
     Type {
@@ -120,9 +127,11 @@ impl TreeError {
             Self::Type { .. } | Self::Privileged { .. } | Self::HardLink(_) => {
                 "archive.forbidden_type"
             }
-            Self::PathTooLong(_) | Self::Duplicate(_) | Self::TooMany(_) | Self::TooLarge(_) => {
-                "archive.limit"
-            }
+            Self::PathTooLong(_)
+            | Self::LinkTooLong(_)
+            | Self::Duplicate(_)
+            | Self::TooMany(_)
+            | Self::TooLarge(_) => "archive.limit",
             Self::Manifest => "archive.corrupt",
         }
     }
@@ -160,8 +169,14 @@ impl Manifest {
                 _ => None,
             })
             .collect();
+        let mut steps = MOST_STEPS.0 * links.len() + MOST_STEPS.1;
         for (path, target) in &links {
-            if target.is_empty() || target.contains('\0') || !stays_within(path, &links) {
+            if target.len() >= LONGEST_PATH {
+                return Err(TreeError::PathTooLong(target.chars().take(64).collect()));
+            }
+            let stays = stays_within(path, &links, &mut steps)
+                .ok_or_else(|| TreeError::LinkTooLong((*path).to_owned()))?;
+            if target.is_empty() || target.contains('\0') || !stays {
                 let (path, target) = ((*path).to_owned(), (*target).to_owned());
                 return Err(TreeError::LinkEscape { path, target });
             }
@@ -255,37 +270,41 @@ fn parents(path: &str) -> impl Iterator<Item = &str> {
 
 /// Follows a link as the kernel does, with the other links of the tree on its
 /// way: `a/../..` can lead out although it has as many `..` as components,
-/// when `a` is itself a link. A loop never leaves.
-fn stays_within(path: &str, links: &BTreeMap<&str, &str>) -> bool {
+/// when `a` is itself a link. A loop never leaves. Takes what it walks from
+/// `steps`; nothing when there are too few.
+fn stays_within(path: &str, links: &BTreeMap<&str, &str>, steps: &mut usize) -> Option<bool> {
     let mut todo: Vec<&str> = path.rsplit('/').collect();
-    let mut at: Vec<&str> = Vec::new();
+    // As in a key of `links`, after a `/`.
+    let mut at = String::new();
     let mut followed = 0;
     while let Some(part) = todo.pop() {
+        *steps = steps.checked_sub(1)?;
         match part {
             "" | "." => {}
-            ".." => {
-                if at.pop().is_none() {
-                    return false;
-                }
-            }
+            ".." => match at.rfind('/') {
+                Some(end) => at.truncate(end),
+                None => return Some(false),
+            },
             name => {
-                at.push(name);
-                let Some(target) = links.get(at.join("/").as_str()) else {
+                let parent = at.len();
+                at.push('/');
+                at.push_str(name);
+                let Some(target) = links.get(&at[1..]) else {
                     continue;
                 };
                 followed += 1;
                 if target.starts_with('/') {
-                    return false;
+                    return Some(false);
                 }
                 if followed > MOST_LINKS {
-                    return true;
+                    return Some(true);
                 }
-                at.pop();
+                at.truncate(parent);
                 todo.extend(target.rsplit('/'));
             }
         }
     }
-    true
+    Some(true)
 }
 
 #[derive(Serialize, Deserialize)]

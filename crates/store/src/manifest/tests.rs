@@ -82,6 +82,22 @@ fn links_that_lead_out() {
     assert!(Manifest::new(good).is_ok());
 }
 
+/// Each is cheap to write down, and would be dear to follow.
+#[test]
+fn links_that_take_too_long_to_follow() {
+    let long = "./".repeat(2048);
+    let refused = refusal(vec![link("l", &long)]);
+    assert!(refused.starts_with("the path `./././"), "{refused}");
+    // As many links one after the other as the kernel follows.
+    let folded = |dots: &str| {
+        let way = |n: usize| link(&format!("way{n}"), &format!("{dots}way{}", n + 1));
+        let short = |n: usize| link(&format!("z{n}"), "way0");
+        Manifest::new((0..40).map(way).chain((0..100).map(short)).collect())
+    };
+    assert!(folded(&long[..20]).is_ok());
+    assert_eq!(folded(&long[..4000]), Err(TreeError::LinkTooLong("way1".into())));
+}
+
 #[test]
 fn clashes_are_found_in_directories_too() {
     let manifest =
