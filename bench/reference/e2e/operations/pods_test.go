@@ -20,7 +20,7 @@ import (
 
 func contains(text, what string) bool { return strings.Contains(text, what) }
 
-// running creates a pod and waits until it is ready.
+// createPod creates a pod with a label of its name.
 func createPod(t *testing.T, namespace, name string, spec corev1.PodSpec) {
 	t.Helper()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": name}}, Spec: spec}
@@ -76,15 +76,7 @@ func TestLostPodIsReplaced(t *testing.T) {
 	lost := ReadyPod(t, namespace, "front")
 	now := int64(0)
 	Must(t, Connect(t).CoreV1().Pods(namespace).Delete(t.Context(), lost.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}), "delete %s", lost.Name)
-	WaitPods(t, namespace, "front", "two ready pods without "+lost.Name, func(pods []corev1.Pod) bool {
-		ready := 0
-		for _, pod := range pods {
-			if Ready(&pod) && pod.UID != lost.UID {
-				ready++
-			}
-		}
-		return ready == 2
-	})
+	WaitReplaced(t, namespace, "front", lost)
 	WaitEndpointsBut(t, namespace, "front", lost.Name, 2)
 }
 
@@ -104,9 +96,9 @@ func TestEvictionKeepsToTheBudget(t *testing.T) {
 			return object.Status.ObservedGeneration == object.Generation && object.Status.CurrentHealthy == 2 && object.Status.DisruptionsAllowed == want, object.Status
 		})
 	}
-	pod := ReadyPod(t, namespace, "front").Name
+	pod := ReadyPod(t, namespace, "front")
 	evict := func() error {
-		return Connect(t).PolicyV1().Evictions(namespace).Evict(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod, Namespace: namespace}})
+		return Connect(t).PolicyV1().Evictions(namespace).Evict(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: namespace}})
 	}
 	allowed(0)
 	t.Run("beyond it", func(t *testing.T) {
@@ -118,15 +110,7 @@ func TestEvictionKeepsToTheBudget(t *testing.T) {
 	Must(t, err, "widen the budget")
 	allowed(1)
 	t.Run("within it", func(t *testing.T) { Must(t, evict(), "evict") })
-	WaitPods(t, namespace, "front", "the pod to be replaced", func(pods []corev1.Pod) bool {
-		ready := 0
-		for _, other := range pods {
-			if Ready(&other) && other.Name != pod {
-				ready++
-			}
-		}
-		return ready == 2
-	})
+	WaitReplaced(t, namespace, "front", pod)
 }
 
 func TestUnschedulablePodWaitsForItsNode(t *testing.T) {

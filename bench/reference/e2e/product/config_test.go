@@ -82,7 +82,7 @@ func certificate(t *testing.T, serial int64) *corev1.Secret {
 // serial is that of the certificate that a front shows to a new connection.
 func serial(ctx context.Context, namespace string) (int64, error) {
 	dialer := tls.Dialer{NetDialer: Dialer, Config: &tls.Config{InsecureSkipVerify: true}}
-	connection, err := dialer.DialContext(ctx, "tcp", "front."+namespace+".svc.cluster.local:443")
+	connection, err := dialer.DialContext(ctx, "tcp", "front."+namespace+".svc.cluster.local.:443")
 	if err != nil {
 		return 0, err
 	}

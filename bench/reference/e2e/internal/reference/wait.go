@@ -198,6 +198,20 @@ func WaitPods(t testing.TB, namespace, app, what string, done func([]corev1.Pod)
 		})
 }
 
+// WaitReplaced waits until an app has two ready pods without one that it had.
+func WaitReplaced(t testing.TB, namespace, app string, gone *corev1.Pod) {
+	t.Helper()
+	WaitPods(t, namespace, app, "two ready pods without "+gone.Name, func(pods []corev1.Pod) bool {
+		ready := 0
+		for _, pod := range pods {
+			if Ready(&pod) && pod.UID != gone.UID {
+				ready++
+			}
+		}
+		return ready == 2
+	})
+}
+
 // Ready is a pod's Ready condition.
 func Ready(pod *corev1.Pod) bool {
 	for _, condition := range pod.Status.Conditions {
