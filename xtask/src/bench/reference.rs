@@ -92,16 +92,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let records = read(&results)?;
     anyhow::ensure!(!records.is_empty(), "nothing was measured yet");
-    for measured in records.iter().map(|record| &record.measured).collect::<BTreeSet<_>>() {
-        println!("{measured}");
-    }
-    println!("\n{}", show::tables(&records));
-    if let Some(text) = show::agreement(&records) {
-        println!("{text}\n");
-    }
     let costs = tests_file::costs(&records);
-    println!("{}", tests_file::simulated(&costs, tests_file::start(&records)));
-    write(&source, &records, &costs)
+    let measured: BTreeSet<_> = records.iter().map(|record| record.measured.as_str()).collect();
+    let mut text = Vec::from_iter(measured).join("\n") + "\n\n" + &show::tables(&records);
+    if let Some(agreement) = show::agreement(&records) {
+        text += &format!("{agreement}\n\n");
+    }
+    text += &tests_file::simulated(&costs, tests_file::start(&records));
+    println!("{text}");
+    write(&source, &records, &costs, &text)
 }
 
 fn setup(args: &Args, project: Project, dir: &Path) -> anyhow::Result<Setup> {
@@ -293,16 +292,24 @@ fn record(path: &Path) -> anyhow::Result<Record> {
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
-/// What is kept in the repository: costs of tests, all records, the picture.
-fn write(source: &Path, records: &[Record], costs: &[tests_file::TestCost]) -> anyhow::Result<()> {
+/// What is kept in the repository: costs of tests, the picture, and the page with
+/// all that was shown. And all records in one file.
+fn write(
+    source: &Path,
+    records: &[Record],
+    costs: &[tests_file::TestCost],
+    text: &str,
+) -> anyhow::Result<()> {
     let target = repository::target().join("bench-reference");
     if !costs.is_empty() {
         std::fs::write(source.join(tests_file::NAME), tests_file::text(costs)?)?;
     }
     std::fs::write(target.join("records.json"), serde_json::to_string_pretty(records)?)?;
-    std::fs::write(repository::root().join("docs/reference-job.svg"), plot::svg(records))?;
+    let docs = repository::root().join("docs");
+    std::fs::write(docs.join("reference-job.svg"), plot::svg(records))?;
+    std::fs::write(docs.join("reference-job.md"), show::page(records, text))?;
     println!(
-        "written: bench/reference/tests.json, docs/reference-job.svg, {}/records.json",
+        "written: bench/reference/tests.json, docs/reference-job.md and .svg, {}/records.json",
         target.display()
     );
     Ok(())

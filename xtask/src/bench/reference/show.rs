@@ -121,6 +121,41 @@ pub(crate) fn agreement(records: &[Record]) -> Option<String> {
     Some(text)
 }
 
+/// `docs/reference-job.md`: what a reader wants to know of each case, and then
+/// `text`, all of it.
+pub(crate) fn page(records: &[Record], text: &str) -> String {
+    let mut out = String::from(
+        "# The reference job, measured\n\n\
+        Written by `cargo xtask bench reference`, not by hand. What bounds these numbers, and how far to trust them:\n\
+        [performance.md](performance.md#the-reference-job). Medians over the rounds that all three have run; ratios are of rounds.\n\n\
+        ![Seconds from commit to verdict of each system, by case](reference-job.svg)\n\n\
+        | case | baseline | careful | seatrial | careful, times as fast | seatrial | rounds |\n\
+        |---|---|---|---|---|---|---|\n",
+    );
+    for case in Case::ALL {
+        let all = System::ALL.map(|system| of(records, case, system));
+        let has = |runs: &Vec<&Record>, round| runs.iter().any(|run| run.round == round);
+        let columns = all.clone().map(|mut runs| {
+            runs.retain(|run| all.iter().all(|others| has(others, run.round)));
+            runs
+        });
+        let rounds = columns[0].len();
+        if rounds == 0 {
+            continue;
+        }
+        let _ = write!(out, "| {} |", case.said());
+        for runs in &columns {
+            let _ = write!(out, " {:.0} s |", median(runs.iter().map(|run| run.wall_s)));
+        }
+        for runs in &columns[1..] {
+            let _ = write!(out, " {:.2} |", median(ratios(&columns[0], runs)));
+        }
+        let _ = writeln!(out, " {rounds} |");
+    }
+    let _ = write!(out, "\n```text\n{}\n```\n", text.trim_end());
+    out
+}
+
 fn shown(runs: &[&Record], text: String) -> String {
     if runs.is_empty() { " ".repeat(18) } else { text }
 }
@@ -164,6 +199,28 @@ red, seatrial, round 2: default product TestA
 
 ";
         assert_eq!(tables(&records), want);
+    }
+
+    #[test]
+    fn the_page_has_the_cases_that_all_have_run() {
+        let of = |system, wall| sample(system, Case::Changed, 1, wall);
+        let mut records = vec![of(System::Baseline, 300.0), of(System::Careful, 200.0)];
+        let rows = |records: &[Record]| {
+            let page = page(records, "all of it\n\n");
+            assert!(page.ends_with("|\n\n```text\nall of it\n```\n"), "{page}");
+            page.lines().filter(|line| line.contains(" s |")).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(rows(&records), "");
+        records.push(of(System::Seatrial, 100.0));
+        let want =
+            "| one source file of one service changed | 300 s | 200 s | 100 s | 1.50 | 3.00 | 1 |";
+        assert_eq!(rows(&records), want);
+        // What is not of a whole round changes nothing.
+        records.extend(
+            [System::Baseline, System::Careful]
+                .map(|system| Record { round: 2, ..of(system, 900.0) }),
+        );
+        assert_eq!(rows(&records), want);
     }
 
     #[test]
