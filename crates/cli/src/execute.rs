@@ -15,7 +15,7 @@ use seatrial_oci::Credentials;
 use seatrial_protocol::worker::{FromWorker, Hello};
 use seatrial_report::{Json, Look, Reporter, Summary, Terminal};
 use seatrial_store::{Scope, Store};
-use seatrial_worker::{Connection, Held, Machine, MachineError, Settings, serve};
+use seatrial_worker::{Connection, Held, Machine, MachineError, Settings, room, serve};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -36,6 +36,8 @@ pub(crate) struct Request<'a> {
     pub(crate) keep: bool,
     /// Whether the run fails where something is not as the lock file has it.
     pub(crate) locked: bool,
+    /// Environments that there may be at once; as many as fit when not said.
+    pub(crate) environments: Option<u32>,
 }
 
 /// How a run is shown.
@@ -122,9 +124,11 @@ async fn drive(
     let verdict = dispatch(run, &mut worker_link, recording).await;
     // The end of the connection is what ends the worker.
     drop(worker_link);
-    let kept = worker.await.map_err(|panic| {
+    let mut kept = worker.await.map_err(|panic| {
         Failure::environment("worker.panicked", format!("the worker panicked: {panic}"))
     })?;
+    // Which kind of them ended first is chance; which is shown first is not.
+    kept.sort_by(|a, b| a.name().cmp(b.name()));
     let verdict = verdict.map_err(|error| {
         let message = Failure::chain(&error);
         let DispatchError::Record(failure) = error;
@@ -179,7 +183,20 @@ fn machine(
         // What the caller may pull is not for code of somebody else to read.
         registries.credentials = Credentials::default();
     }
-    let settings = Settings { store, components, registries, tools, exe, environments: 1, scope };
+    let environments = match request.environments {
+        Some(environments) => environments,
+        None if !needs_cluster => 1,
+        None => {
+            if request.format == Format::Terminal && plan.is_one_by_one() {
+                ui::note(
+                    "environments run one after the other, as a cluster does not say how much \
+                     memory its pods may use (`resources: { memory: 2Gi }`)",
+                );
+            }
+            room(plan).map_err(|error| error.failure())?
+        }
+    };
+    let settings = Settings { store, components, registries, tools, exe, environments, scope };
     Ok(Machine::new(settings).map_err(|error| error.failure())?)
 }
 

@@ -259,34 +259,63 @@ fn kill_component(owner: &Child, name: &str) {
     send(process(owner.id(), name, "").expect("it runs"), Signal::SIGKILL);
 }
 
+/// Events of these kinds, as they happened.
+fn in_order(ran: &Ran, kinds: &[&str]) -> Vec<Value> {
+    let mut events: Vec<_> = kinds.iter().flat_map(|kind| events(ran, kind)).collect();
+    events.sort_by_key(|event| event["seq"].as_u64());
+    events
+}
+
+/// The names of the nodes of a run, by their places.
+fn names(ran: &Ran) -> Vec<String> {
+    in_order(ran, &["planned", "plan-grown", "suite-grown"])
+        .iter()
+        .flat_map(|event| event["nodes"].as_array().cloned().unwrap_or_default())
+        .map(|node| node["name"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// The node of `names` that an event is of.
+fn node<'a>(event: &Value, names: &'a [String]) -> &'a str {
+    let place = event["node"].as_u64().and_then(|node| usize::try_from(node).ok());
+    &names[place.expect("a place")]
+}
+
 /// The outcomes of the one test, how often the plan grew, and the names of the
 /// nodes that ended well.
 fn course(ran: &Ran) -> (Vec<String>, usize, Vec<String>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let grown = events(ran, "plan-grown");
-    let mut planned: Vec<_> = ["planned", "plan-grown", "suite-grown"]
-        .iter()
-        .flat_map(|kind| events(ran, kind))
-        .collect();
-    planned.sort_by_key(|event| event["seq"].as_u64());
-    let names: Vec<String> = planned
-        .iter()
-        .flat_map(|event| event["nodes"].as_array().cloned().unwrap_or_default())
-        .map(|node| text(&node["name"]))
-        .collect();
+    let names = names(ran);
     let finished = events(ran, "node-finished").into_iter();
-    let done = finished.filter(|event| event["outcome"]["outcome"] == "done").map(|event| {
-        let node = event["node"].as_u64().and_then(|node| usize::try_from(node).ok());
-        names[node.expect("a place")].clone()
-    });
+    let done = finished
+        .filter(|event| event["outcome"]["outcome"] == "done")
+        .map(|event| node(&event, &names).to_owned());
     let tests = events(ran, "test-finished");
     (tests.iter().map(|test| text(&test["outcome"])).collect(), grown.len(), done.collect())
+}
+
+/// The most environments that there were at once, from the start of a boot to
+/// the end of a drop.
+fn environments_at_once(ran: &Ran) -> usize {
+    let names = names(ran);
+    let (mut now, mut most) = (0_usize, 0);
+    for event in in_order(ran, &["node-started", "node-finished"]) {
+        let (begins, name) = (event["event"] == "node-started", node(&event, &names));
+        now += usize::from(begins && name.contains("/boot"));
+        let failed = event["outcome"]["outcome"] != "done";
+        let gone = name.contains("/drop") || name.contains("/boot") && failed;
+        now -= usize::from(!begins && gone);
+        most = most.max(now);
+    }
+    most
 }
 
 #[test]
 fn what_a_dead_component_voids_is_tried_once_elsewhere() {
     let project = shop();
-    let run = || start(&mut command(&project, &["run", "waits", "--format", "json"]));
+    let two = ["run", "waits", "--environments", "2", "--format", "json"];
+    let run = || start(&mut command(&project, &two));
     let child = run();
     let first = waiting(&child, None);
     kill_component(&child, "etcd");
@@ -348,8 +377,9 @@ fn outcomes(ran: &Ran) -> Vec<String> {
 #[test]
 fn what_fails_is_tried_again_in_another_environment() {
     let project = shop();
-    let ran = run(&project, &["run", "flaky", "--format", "json"]);
+    let ran = run(&project, &["run", "flaky", "--environments", "1", "--format", "json"]);
     assert_eq!(ran.code, 0, "{}", ran.text());
+    assert_eq!(environments_at_once(&ran), 1);
     // The second environment has nothing of the first.
     assert_eq!(outcomes(&ran), ["flaky failed", "flaky passed"]);
     let (_, void, done) = course(&ran);
@@ -376,8 +406,9 @@ fn what_fails_is_tried_again_in_another_environment() {
 #[test]
 fn what_is_fresh_has_an_environment_of_its_own() {
     let project = shop();
-    let ran = run(&project, &["run", "fresh", "--format", "json"]);
+    let ran = run(&project, &["run", "fresh", "--environments", "2", "--format", "json"]);
     assert_eq!(ran.code, 0, "{}", ran.text());
+    assert_eq!(environments_at_once(&ran), 2);
     let mut said = outcomes(&ran);
     said.sort();
     assert_snapshot!(said.join("\n"), @r"

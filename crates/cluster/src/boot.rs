@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use kube::Client;
+use seatrial_core::stage;
 use seatrial_sandbox::cgroup::{Cgroup, Limits};
 use seatrial_sandbox::init::{Init, InitSpec, NodeSpec};
 use seatrial_sandbox::owner::Owner;
@@ -43,11 +44,6 @@ use crate::storage;
 
 /// How often a foreign process' socket is looked for.
 const INTERVAL: Duration = Duration::from_millis(5);
-
-/// Memory for the control plane of a cluster and for the parts of each node,
-/// beyond what its pods may use.
-const CONTROL_PLANE: u64 = 1 << 30;
-const NODE: u64 = 256 << 20;
 
 /// The name that is asked for to know that names are answered.
 const KNOWN_NAME: &str = "kubernetes.default.svc.cluster.local";
@@ -99,7 +95,8 @@ async fn set_up(
     }
     let reports = Reports::new(layout.clone(), bases.clone(), teller.clone());
     let cgroup = owner.cgroup(&spec.id, &[])?;
-    if let Err(error) = cgroup.limit(Limits { memory: memory_limit(&spec.clusters), tasks: None }) {
+    let memory = stage::memory(spec.clusters.iter().map(|one| (one.nodes, one.resources)));
+    if let Err(error) = cgroup.limit(Limits { memory, tasks: None }) {
         let _ = cgroup.remove();
         return Err(error.into());
     }
@@ -148,16 +145,6 @@ fn start_init(
     let log = fs::File::create(log).map_err(|source| Error::file("create", log, source))?;
     let init = Init::start(exe, spec, cgroup, log, move |report| reports.take(report))?;
     Ok(init)
-}
-
-/// The most memory that the whole environment may use, when every cluster says
-/// what its pods may.
-fn memory_limit(clusters: &[ClusterSpec]) -> Option<u64> {
-    clusters.iter().try_fold(0_u64, |sum, cluster| {
-        let pods = cluster.resources.memory?;
-        let nodes = NODE.saturating_mul(u64::from(cluster.nodes));
-        Some(sum.saturating_add(pods).saturating_add(CONTROL_PLANE).saturating_add(nodes))
-    })
 }
 
 fn init_spec(

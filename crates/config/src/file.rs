@@ -69,7 +69,7 @@ section! {
         /// Patterns of what it leaves in `$OUT`; each must match something.
         outputs: List<Glob>, default "`[\"**\"]`, everything";
         /// What it may use.
-        resources: ResourcesFile, default "learned from history";
+        resources: ResourcesFile, default "no limit";
         /// How long it may take.
         timeout: Duration, default "`30m`";
         /// Whether it reaches the network.
@@ -180,8 +180,8 @@ section! {
         kubernetes: Kubernetes, default "the newest that is known";
         /// Number of nodes, at most 16.
         nodes: Number<1, 16>, default "`1`";
-        /// What all of it may use.
-        resources: ResourcesFile, default "learned from history";
+        /// What all of it may use. Without `memory`, environments are run one after the other.
+        resources: ResourcesFile, default "no limit";
     }
 }
 

@@ -80,7 +80,7 @@ pub struct Build {
     pub run: Command,
     /// Patterns of what it leaves in `$OUT`; each must match something.
     pub outputs: Vec<String>,
-    /// What it may use; `None` is learned from history.
+    /// What it may use; `None`: no limit.
     pub resources: Resources,
     /// How long it may take.
     pub timeout: Duration,
@@ -364,7 +364,7 @@ impl Adapter {
 pub enum Isolation {
     /// Tests of one program may run while others do.
     Shared,
-    /// One test at a time.
+    /// One test at a time in its environment; other environments may be there.
     Serial,
     /// An environment for each test.
     Fresh,

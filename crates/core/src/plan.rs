@@ -143,6 +143,38 @@ impl Plan {
         Ok(planner.plan)
     }
 
+    /// How many environments there may be at once: as many as fit into so much
+    /// memory (in bytes) and so many nodes of clusters, were each as large as
+    /// the largest, at most `most`, and always one. No more than one when any
+    /// may use as much memory as there is: what the kernel ends then could be a
+    /// neighbour's, and its test red.
+    #[must_use]
+    pub fn room(&self, memory: u64, nodes: u32, most: u32) -> u32 {
+        let largest = self.boots().try_fold((1, 1), |(memory, nodes), boot| {
+            Some((boot.memory()?.max(memory), boot.nodes().max(nodes)))
+        });
+        let fitting = largest.map_or(1, |(one_memory, one_nodes)| {
+            (memory / one_memory).min(u64::from(nodes / one_nodes))
+        });
+        u32::try_from(fitting).unwrap_or(u32::MAX).clamp(1, most.max(1))
+    }
+
+    /// Whether it has several environments that are there one after the other
+    /// since one may use as much memory as there is.
+    #[must_use]
+    pub fn is_one_by_one(&self) -> bool {
+        let several = self.boots().count() > 1
+            || self.nodes.iter().filter_map(Node::suite_stage).any(|stage| stage.suite.has_fresh());
+        several && self.boots().any(|boot| boot.memory().is_none())
+    }
+
+    fn boots(&self) -> impl Iterator<Item = &Boot> {
+        self.nodes.iter().filter_map(|node| match &node.work {
+            Work::Stage { stage: Stage::Boot(boot), .. } => Some(boot),
+            _ => None,
+        })
+    }
+
     /// The node at a place.
     #[must_use]
     pub fn node(&self, place: u32) -> Option<&Node> {
@@ -638,4 +670,46 @@ fn unknown<'a>(what: &str, name: &Name, known: impl Iterator<Item = &'a Name>) -
         false => format!("there are: {}", known.join(", ")),
     };
     Failure::config("run.unknown_name", format!("there is no {what} `{name}`")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::{Isolation, Resources};
+    use crate::testing::{guestbook, plan_of};
+
+    #[test]
+    fn a_machine_has_room_for_environments_as_large_as_the_largest() {
+        const GIB: u64 = 1 << 30;
+        let resources = |gib| Resources { cpu_millis: None, memory: Some(gib * GIB) };
+        let mut pipeline = guestbook();
+        let plan = plan_of(&pipeline);
+        assert_eq!(plan.room(64 * GIB, 64, 8), 1, "nothing is said of its memory");
+        assert!(!plan.is_one_by_one(), "there is one");
+        for suite in pipeline.suites.values_mut() {
+            suite.isolation = Isolation::Fresh;
+        }
+        assert!(plan_of(&pipeline).is_one_by_one());
+        for environment in pipeline.environments.values_mut() {
+            environment.clusters.values_mut().for_each(|cluster| cluster.resources = resources(2));
+        }
+        assert_eq!(
+            plan_of(&pipeline).room(13 * GIB, 64, 8),
+            4,
+            "3.25 GiB each, with what runs pods"
+        );
+        let mut large = pipeline.environments.values().next().expect("the sample has one").clone();
+        for cluster in large.clusters.values_mut() {
+            cluster.nodes = 3;
+            cluster.resources = resources(5);
+        }
+        pipeline.environments.insert("large".parse().expect("a name"), large);
+        let suite = pipeline.suites.values_mut().find(|suite| !suite.environments.is_empty());
+        suite.expect("the sample has one").environments.push("large".parse().expect("a name"));
+        let plan = plan_of(&pipeline);
+        assert!(!plan.is_one_by_one());
+        assert_eq!(plan.room(14 * GIB, 64, 8), 2, "6.75 GiB each");
+        assert_eq!(plan.room(64 * GIB, 11, 8), 3, "three nodes each");
+        assert_eq!(plan.room(64 * GIB, 64, 2), 2, "no more than may be");
+        assert_eq!([plan.room(GIB, 64, 8), plan.room(0, 0, 0)], [1, 1], "one is always tried");
+    }
 }

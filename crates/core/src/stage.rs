@@ -38,6 +38,35 @@ pub struct Boot {
     pub egress: Vec<Egress>,
 }
 
+/// Memory for the control plane of a cluster and for the parts of each node, in
+/// bytes, beyond what its pods may use.
+const CONTROL_PLANE: u64 = 1 << 30;
+const NODE: u64 = 256 << 20;
+
+/// The most memory that all of an environment may use, in bytes, when each of
+/// its clusters (how many nodes, and what their pods may use) says it.
+pub fn memory(clusters: impl IntoIterator<Item = (u32, Resources)>) -> Option<u64> {
+    clusters.into_iter().try_fold(0_u64, |sum, (nodes, pods)| {
+        let nodes = NODE.saturating_mul(u64::from(nodes));
+        Some(sum.saturating_add(pods.memory?).saturating_add(CONTROL_PLANE).saturating_add(nodes))
+    })
+}
+
+impl Boot {
+    /// The most memory that the environment may use, in bytes; `None`: as much
+    /// as there is.
+    #[must_use]
+    pub fn memory(&self) -> Option<u64> {
+        memory(self.clusters.iter().map(|cluster| (cluster.nodes, cluster.resources)))
+    }
+
+    /// Nodes of all its clusters.
+    #[must_use]
+    pub fn nodes(&self) -> u32 {
+        self.clusters.iter().fold(0, |sum, cluster| sum.saturating_add(cluster.nodes))
+    }
+}
+
 /// One cluster that is started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootCluster {

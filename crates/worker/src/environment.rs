@@ -43,6 +43,8 @@ pub struct Held {
     health: Arc<Health>,
     /// CPU time that was told, in microseconds.
     told_us: AtomicU64,
+    /// CPU time that no stage told: nothing was done in it, or what was failed.
+    idle_us: AtomicU64,
 }
 
 /// What a process inside needs of the first cluster.
@@ -148,6 +150,7 @@ pub(crate) async fn boot(
         replaced: Mutex::default(),
         health,
         told_us: AtomicU64::new(0),
+        idle_us: AtomicU64::new(0),
     })
 }
 
@@ -270,8 +273,20 @@ impl Held {
         }
     }
 
-    /// What it has used since this was asked last: also what it used while
-    /// nothing was done in it counts for what comes next.
+    /// Something is done in it from now on. What it used before is told when it
+    /// is [`Self::dropped`]: that it had to wait is not the cost of a stage.
+    pub(crate) fn begin(&self) {
+        self.idle_us.fetch_add(self.spent().core_us, Ordering::Relaxed);
+    }
+
+    /// What it used since this was asked last, and while nothing was done in it.
+    pub(crate) fn dropped(&self) -> Usage {
+        let spent = self.spent();
+        let core_us = spent.core_us.saturating_add(self.idle_us.load(Ordering::Relaxed));
+        Usage { core_us, ..spent }
+    }
+
+    /// What it used since this was asked last.
     pub(crate) fn spent(&self) -> Usage {
         let environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(environment) = environment.as_ref() else { return Usage::default() };

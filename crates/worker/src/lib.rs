@@ -31,6 +31,6 @@ mod tools;
 
 pub use environment::Held;
 pub use layers::{NotMountable, try_mounting};
-pub use machine::{Machine, MachineError, Settings, platform};
+pub use machine::{Machine, MachineError, Settings, platform, room, watched};
 pub use serve::{Connection, serve};
 pub use tools::{Tool, ToolError, Tools};

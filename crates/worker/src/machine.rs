@@ -9,6 +9,7 @@ use seatrial_components::Installed;
 use seatrial_core::action::{ComponentsIdentity, Platform};
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
+use seatrial_core::plan::Plan;
 use seatrial_oci::Registries;
 use seatrial_protocol::VERSION;
 use seatrial_protocol::worker::Hello;
@@ -94,18 +95,15 @@ impl Machine {
         let owner = Owner::register(state).map_err(MachineError::Sandbox)?;
         let (uid, gid) = command_user();
         let platform = platform(&settings.tools, settings.components.as_ref());
-        let cores = std::thread::available_parallelism()
-            .map_err(|source| MachineError::Read("the number of cores", source))?;
-        let meminfo = std::fs::read_to_string("/proc/meminfo")
-            .map_err(|source| MachineError::Read("/proc/meminfo", source))?;
+        let cores = cores()?;
         Ok(Self {
             settings,
             owner,
             uid,
             gid,
             platform,
-            cores: u32::try_from(cores.get()).unwrap_or(u32::MAX),
-            memory: total_memory(&meminfo),
+            cores,
+            memory: memory("MemTotal:")?,
             layers: OnceLock::new(),
         })
     }
@@ -248,8 +246,60 @@ fn arch() -> &'static str {
     }
 }
 
-fn total_memory(meminfo: &str) -> u64 {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+/// Memory for each core that no environment gets, in bytes: builds and test
+/// programs run beside them.
+const BESIDE: u64 = 1 << 30;
+
+/// Instances of inotify that an environment uses for each node, measured with
+/// cgroup version 1. With version 2 containerd adds one for each container.
+const INOTIFY: u32 = 30;
+
+/// Environments of a plan that this machine has room for at once, now: at most
+/// one for each core.
+///
+/// # Errors
+/// When the machine cannot be read.
+pub fn room(plan: &Plan) -> Result<u32, MachineError> {
+    let cores = cores()?;
+    let memory = memory("MemAvailable:")?.saturating_sub(BESIDE.saturating_mul(cores.into()));
+    Ok(plan.room(memory, watched()?, cores))
+}
+
+/// Nodes of clusters whose watches of files the kernel allows at once. Its limit
+/// is for all that root runs: half of it is for pods, and for what else there is.
+///
+/// # Errors
+/// When the limit cannot be read.
+pub fn watched() -> Result<u32, MachineError> {
+    let path = "/proc/sys/fs/inotify/max_user_instances";
+    let text = std::fs::read_to_string(path).map_err(|source| MachineError::Read(path, source))?;
+    Ok(text.trim().parse::<u32>().unwrap_or(0) / 2 / INOTIFY)
+}
+
+fn cores() -> Result<u32, MachineError> {
+    let cores = std::thread::available_parallelism()
+        .map_err(|source| MachineError::Read("the number of cores", source))?;
+    Ok(u32::try_from(cores.get()).unwrap_or(u32::MAX))
+}
+
+/// What the kernel says of its memory under a name, in bytes.
+fn memory(name: &str) -> Result<u64, MachineError> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo")
+        .map_err(|source| MachineError::Read("/proc/meminfo", source))?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or(0).saturating_mul(1024)
+    Ok(kib.unwrap_or(0).saturating_mul(1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_cores_and_memory() {
+        let [total, available] = ["MemTotal:", "MemAvailable:"].map(|name| memory(name).unwrap());
+        assert!(0 < available && available < total, "{available} of {total} bytes");
+        assert_eq!(memory("MemOfTheFuture:").unwrap(), 0);
+        assert!(cores().unwrap() > 0);
+    }
 }

@@ -92,12 +92,14 @@ async fn carry_out_stage(
         }
         Stage::Install(order) => {
             let held = sessions.get(id)?;
+            held.begin();
             let done =
                 guarded(attempt, &held, install::run(machine, attempt, &held, order)).await?;
             Ok(done.and(held.spent()))
         }
         Stage::Suite(order) => {
             let held = sessions.get(id)?;
+            held.begin();
             let target = held.target();
             // Not guarded: a suite that is cut short still has results to tell,
             // and stops by itself when its environment broke.
@@ -111,11 +113,12 @@ async fn carry_out_stage(
         }
         Stage::Evidence => {
             let held = sessions.get(id)?;
+            held.begin();
             Ok(evidence::collect(machine, attempt, &held).await?.and(held.spent()))
         }
         Stage::Drop => {
             let Some(held) = sessions.take(id) else { return Ok(Done::well(Usage::default())) };
-            let spent = held.spent();
+            let spent = held.dropped();
             if keep && held.broken().is_none() {
                 sessions.kept.lock().unwrap_or_else(PoisonError::into_inner).push(held);
             } else {

@@ -2,10 +2,10 @@
 //! and says what they did as they do it.
 //!
 //! Programs of a suite run one after the other, also of a `shared` one: what
-//! runs at the same time is tests of one program that say that they can, so
-//! that a project sees what `go test` shows it, and no program has to cope
-//! with another's load. Tests of several programs at once are batches of
-//! several environments.
+//! runs at the same time in an environment is tests of one program that say
+//! that they can, so that a project sees what `go test` shows it, and no
+//! program has to cope with another that changes its cluster. Tests of several
+//! programs at once are batches of several environments.
 
 mod kept;
 mod process;

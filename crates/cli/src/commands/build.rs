@@ -26,6 +26,7 @@ impl BuildArgs {
             scope: self.common.scope(),
             keep: false,
             locked: false,
+            environments: None,
         })?;
         Ok(ran.exit_code())
     }

@@ -165,23 +165,19 @@ fn layers(state: &Path) -> Finding {
     }
 }
 
-/// Instances of inotify that one environment uses, measured.
-const INOTIFY: u64 = 30;
-
 fn inotify() -> Finding {
-    let path = "/proc/sys/fs/inotify/max_user_instances";
-    let limit = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
-    let limit: u64 = limit.unwrap_or(0);
-    match limit / INOTIFY {
-        0 => Finding::Missing(
-            format!("{limit} inotify instances are too few for an environment"),
-            "sysctl fs.inotify.max_user_instances=1024".to_owned(),
+    let more = "sysctl fs.inotify.max_user_instances=8192";
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match seatrial_worker::watched() {
+        Err(error) => Finding::Missing(Failure::chain(&error), "a /proc with sys".to_owned()),
+        Ok(0) => Finding::Missing(
+            "the kernel allows too few inotify instances for an environment".to_owned(),
+            more.to_owned(),
         ),
-        n @ 1..4 => Finding::Less(format!(
-            "{limit} inotify instances: enough for about {n} environments at once \
-             (sysctl fs.inotify.max_user_instances=1024)"
+        Ok(n) if (n as usize) < cores.max(4) => Finding::Less(format!(
+            "inotify instances are enough for about {n} nodes of clusters at once ({more})"
         )),
-        _ => Finding::Fine(format!("{limit} inotify instances")),
+        Ok(n) => Finding::Fine(format!("inotify instances for about {n} nodes of clusters")),
     }
 }
 

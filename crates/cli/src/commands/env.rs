@@ -76,6 +76,7 @@ impl EnvArgs {
                     scope: common.scope(),
                     keep: true,
                     locked: false,
+                    environments: None,
                 })?;
                 let code = ran.exit_code();
                 keeper.keep(paths, ran, code)

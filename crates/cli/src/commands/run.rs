@@ -28,6 +28,13 @@ pub(crate) struct RunArgs {
     /// Leave the environments running, to look into them: see `seatrial env`
     #[arg(long)]
     keep: bool,
+    /// Environments that there may be at once [default: as many as fit]
+    ///
+    /// When not said, as many as fit into the memory that is available, at most one for each
+    /// core; one, when a cluster does not say how much memory its pods may use. Those that
+    /// `--keep` leaves running are not counted.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    environments: Option<u32>,
     /// Fail where Kubernetes or a tool is not as seatrial.lock has it
     #[arg(long)]
     locked: bool,
@@ -76,6 +83,7 @@ impl RunArgs {
             scope: self.common.scope(),
             keep: self.keep,
             locked: self.locked,
+            environments: self.environments,
         })?;
         if let Some(junit) = junit {
             junit.write(&ran.summary)?;

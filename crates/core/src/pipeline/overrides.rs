@@ -65,6 +65,13 @@ impl Suite {
         }
     }
 
+    /// Whether some of its tests may get an environment each.
+    #[must_use]
+    pub fn has_fresh(&self) -> bool {
+        let mut overrides = self.overrides.iter().filter_map(|one| one.isolation);
+        self.isolation == Isolation::Fresh || overrides.any(|one| one == Isolation::Fresh)
+    }
+
     /// Where the tests that it selects run.
     #[must_use]
     pub fn spread(&self, tests: &[(String, String)]) -> Spread {

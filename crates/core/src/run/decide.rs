@@ -70,9 +70,20 @@ impl RunState {
             }
             startable.append(&mut places);
         };
-        take(actions, capacity.actions.saturating_sub(self.running(is_action)));
+        let running = self.running(is_action);
+        let quiet = actions.is_empty() && running == 0 && self.wanted.is_empty();
+        take(actions, capacity.actions.saturating_sub(running));
         if !boots.is_empty() {
-            take(boots, capacity.sessions.saturating_sub(self.sessions()));
+            // A second death would be the tests' doing: so there must be nobody
+            // else who could have used up the machine, and no build either.
+            let (alone, beside): (Vec<_>, Vec<_>) =
+                boots.into_iter().partition(|place| self.second.contains(place));
+            let held = self.sessions();
+            if held.is_empty() && beside.is_empty() && quiet {
+                take(alone, 1);
+            } else if !held.iter().any(|boot| self.second.contains(boot)) {
+                take(beside, capacity.sessions.saturating_sub(held.len()));
+            }
         }
         startable.sort_by(order);
         decisions.extend(startable.into_iter().map(|node| {
@@ -131,19 +142,20 @@ impl RunState {
         running.filter(|node| which(&node.work)).count()
     }
 
-    /// Sessions that hold an environment: from the start of their boot to the
-    /// end of their drop.
-    pub(super) fn sessions(&self) -> usize {
-        let mut count = self.running(is_boot);
+    /// Sessions that hold an environment, by their boots: from the start of that
+    /// to the end of their drop.
+    pub(super) fn sessions(&self) -> Vec<u32> {
+        let is_boot = |place: &u32| self.plan.node(*place).is_some_and(|node| is_boot(&node.work));
+        let mut held: Vec<u32> = self.running.iter().copied().filter(is_boot).collect();
         for (place, node) in (0..).zip(&self.plan.nodes) {
             if let Work::Stage { session: Some(boot), stage: Stage::Drop, .. } = node.work {
                 let dropped = matches!(self.node(place), Some(NodeState::Ended(_)));
                 if self.is_done(boot) && !dropped {
-                    count += 1;
+                    held.push(boot);
                 }
             }
         }
-        count
+        held
     }
 }
 

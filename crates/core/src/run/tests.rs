@@ -110,7 +110,11 @@ fn simulate(plan: Plan, script: &Script) -> Simulated {
         }
         let actions = state.running(is_action);
         assert!(actions <= CAPACITY.actions, "{actions} actions at once");
-        assert!(state.sessions() <= capacity.sessions, "too many sessions at once");
+        let held = state.sessions();
+        assert!(held.len() <= capacity.sessions, "too many sessions at once");
+        let second = held.iter().any(|boot| state.second.contains(boot));
+        let alone = held.len() == 1 && actions == 0;
+        assert!(!second || alone, "a void session is tried again beside others");
         let running: Vec<_> = state.running_nodes().collect();
         if running.is_empty() {
             break;
