@@ -167,7 +167,8 @@ fn rules() -> BTreeSet<String> {
 struct Run {
     child: Child,
     events: Receiver<Value>,
-    nodes: Value,
+    /// The nodes of its plan, by their places.
+    nodes: Vec<Value>,
 }
 
 impl Run {
@@ -187,7 +188,7 @@ impl Run {
                 }
             }
         });
-        Self { child, events, nodes: Value::Null }
+        Self { child, events, nodes: Vec::new() }
     }
 
     /// The next event; `None`: it has ended.
@@ -198,8 +199,8 @@ impl Run {
             Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => panic!("neither an event nor an end"),
         };
-        if event["event"] == "planned" {
-            self.nodes = event["nodes"].clone();
+        if let Some("planned" | "plan-grown" | "suite-grown") = event["event"].as_str() {
+            self.nodes.extend(event["nodes"].as_array().cloned().unwrap_or_default());
         }
         Some(event)
     }
@@ -207,7 +208,7 @@ impl Run {
     /// The name of the node that an event is of.
     fn node<'a>(&'a self, event: &Value) -> &'a str {
         let place = event["node"].as_u64().and_then(|node| usize::try_from(node).ok());
-        place.and_then(|place| self.nodes[place]["name"].as_str()).unwrap_or_default()
+        place.and_then(|place| self.nodes.get(place)?["name"].as_str()).unwrap_or_default()
     }
 
     /// Waits for an event of a node.
