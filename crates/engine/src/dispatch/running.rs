@@ -147,21 +147,13 @@ impl<'a> Running<'a> {
             cores: worker.cores,
             memory: worker.memory,
         });
-        let nodes = (0..).zip(&self.state.plan().nodes);
-        let nodes = nodes.map(|(place, node)| planned(node, self.history(place))).collect();
+        let nodes = self.planned(0, &self.state.plan().nodes);
         self.happen(RunEventKind::Planned { nodes });
     }
 
     /// Lets the plan grow.
     fn grow(&mut self, growth: Growth) {
-        let history = |node: &Node| match node.again {
-            // How long some tests of a suite take is not what all of them did.
-            _ if node.is_part() => (None, None),
-            Some(again) => self.history(self.state.plan().first(again)),
-            None => (None, None),
-        };
-        let nodes = self.state.growth(growth);
-        let nodes = nodes.iter().map(|node| planned(node, history(node))).collect();
+        let nodes = self.planned(self.state.plan().nodes.len(), &self.state.growth(growth));
         self.happen(match growth {
             Growth::Void { boot } => RunEventKind::PlanGrown { boot, nodes },
             Growth::Retry { suite } => {
@@ -176,17 +168,27 @@ impl<'a> Running<'a> {
         self.prioritise();
     }
 
-    /// Expected and fastest seconds of a node that was planned at first.
-    fn history(&self, place: u32) -> (Option<f64>, Option<f64>) {
-        self.facts.history.get(place as usize).copied().unwrap_or_default()
+    /// Nodes that have the places from one on, as they are told.
+    fn planned(&self, from: usize, nodes: &[Node]) -> Vec<PlannedNode> {
+        let nodes = (from..).zip(nodes);
+        nodes.map(|(place, node)| planned(node, self.history(place, node))).collect()
+    }
+
+    /// Expected and fastest seconds of a node: those of what it tries again.
+    fn history(&self, place: usize, node: &Node) -> (Option<f64>, Option<f64>) {
+        let first = node.again.map_or(place, |again| self.state.plan().first(again) as usize);
+        match self.facts.history.get(first) {
+            // How long some tests of a suite take is not what all of them did.
+            Some(known) if !node.is_part() => *known,
+            _ => (None, None),
+        }
     }
 
     fn prioritise(&mut self) {
         let plan = self.state.plan();
-        let expected = |place: u32| match plan.node(place) {
-            // How long some tests of a suite take is not what all of them did.
-            Some(node) if node.is_part() => 1.0,
-            _ => self.history(plan.first(place)).0.unwrap_or(1.0),
+        let expected = |place: u32| {
+            let node = plan.node(place);
+            node.and_then(|node| self.history(place as usize, node).0).unwrap_or(1.0)
         };
         self.priority = priorities(plan, expected);
     }
