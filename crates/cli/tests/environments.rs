@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use events::{events, failures_of};
+use events::{events, events_of, failures_of};
 use files::files;
 use insta::assert_snapshot;
 use nix::sys::signal::Signal;
@@ -259,16 +259,9 @@ fn kill_component(owner: &Child, name: &str) {
     send(process(owner.id(), name, "").expect("it runs"), Signal::SIGKILL);
 }
 
-/// Events of these kinds, as they happened.
-fn in_order(ran: &Ran, kinds: &[&str]) -> Vec<Value> {
-    let mut events: Vec<_> = kinds.iter().flat_map(|kind| events(ran, kind)).collect();
-    events.sort_by_key(|event| event["seq"].as_u64());
-    events
-}
-
 /// The names of the nodes of a run, by their places.
 fn names(ran: &Ran) -> Vec<String> {
-    in_order(ran, &["planned", "plan-grown", "suite-grown"])
+    events_of(ran, &["planned", "plan-grown", "suite-grown"])
         .iter()
         .flat_map(|event| event["nodes"].as_array().cloned().unwrap_or_default())
         .map(|node| node["name"].as_str().unwrap_or_default().to_owned())
@@ -300,7 +293,7 @@ fn course(ran: &Ran) -> (Vec<String>, usize, Vec<String>) {
 fn environments_at_once(ran: &Ran) -> usize {
     let names = names(ran);
     let (mut now, mut most) = (0_usize, 0);
-    for event in in_order(ran, &["node-started", "node-finished"]) {
+    for event in events_of(ran, &["node-started", "node-finished"]) {
         let (begins, name) = (event["event"] == "node-started", node(&event, &names));
         now += usize::from(begins && name.contains("/boot"));
         let failed = event["outcome"]["outcome"] != "done";

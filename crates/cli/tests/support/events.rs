@@ -24,7 +24,13 @@ pub(crate) fn failures_of(ran: &Ran) -> String {
 }
 
 pub(crate) fn events(ran: &Ran, kind: &str) -> Vec<Value> {
-    ran.stdout.lines().map(parse).filter(|event| event["event"] == kind).collect()
+    events_of(ran, &[kind])
+}
+
+/// Events of any of these kinds, as they happened.
+pub(crate) fn events_of(ran: &Ran, kinds: &[&str]) -> Vec<Value> {
+    let is_one = |event: &Value| kinds.iter().any(|kind| event["event"] == *kind);
+    ran.stdout.lines().map(parse).filter(is_one).collect()
 }
 
 fn parse(line: &str) -> Value {
