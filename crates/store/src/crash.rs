@@ -18,6 +18,7 @@ use seatrial_core::ids::{AttemptId, Epoch, RunId};
 use seatrial_core::name::Name;
 use uuid::Uuid;
 
+use crate::lock::Turn;
 use crate::log::LogKey;
 use crate::records::{ActionResult, Outputs, Scope, Series};
 use crate::tree::TreeLimits;
@@ -106,9 +107,10 @@ fn work(store: &Store) {
         let tree = put_tree(store, step);
         say(&format!("ack tree {tree}"));
         let key = Digest::of(format!("{KEY} {step}"));
-        let lock = store.lock_action(key, Scope::Trusted).expect("lock");
-        say(&format!("ack epoch {key} {}", lock.epoch.0));
-        store.record(key, Scope::Trusted, &result(step, tree)).expect("record");
+        if let Turn::Make(lock) = store.turn(key, Scope::Trusted).expect("turn") {
+            say(&format!("ack epoch {key} {}", lock.epoch.0));
+            store.record(key, Scope::Trusted, &result(step, tree)).expect("record");
+        }
         say(&format!("ack result {key} {tree}"));
         let events = [format!("event {step}")];
         let state = format!("state {step}");

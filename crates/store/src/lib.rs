@@ -43,7 +43,7 @@ pub use blob::{Blob, BlobWriter};
 pub use error::StoreError;
 pub use garbage::{Collected, Keep};
 pub use layers::Layers;
-pub use lock::ActionLock;
+pub use lock::{ActionLock, Turn};
 pub use manifest::{Content, Entry, Manifest};
 pub use open::Store;
 pub use records::{ActionResult, Expected, Outputs, Recorded, Records, RunRow, Scope, Series};

@@ -7,7 +7,7 @@ use seatrial_core::action::Action;
 use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_protocol::event::{NodeOutcome, Usage};
-use seatrial_store::{ActionResult, Outputs, Recorded, Scope};
+use seatrial_store::{ActionResult, Outputs, Recorded, Scope, Turn};
 
 use crate::attempt::{Attempt, blocking, micros};
 use crate::machine::Machine;
@@ -45,17 +45,17 @@ fn make_blocking(
         return Err(untrusted_network());
     }
     // Whoever else makes the same, in this process or another: wait for them.
-    let _lock = match store.try_lock_action(key, scope)? {
-        Some(lock) => lock,
+    let turn = match store.try_turn(key, scope)? {
+        Some(turn) => turn,
         None => {
             attempt.progress("the same is being made by another run", None);
             let waits = store.clone();
-            let lock = attempt.until_cancelled(move || Ok(waits.lock_action(key, scope)?))?;
-            if let Some(result) = store.lookup(key, scope)? {
-                return Ok(hit(&result));
-            }
-            lock
+            attempt.until_cancelled(move || Ok(waits.turn(key, scope)?))?
         }
+    };
+    let _lock = match turn {
+        Turn::Make(lock) => lock,
+        Turn::Made(result) => return Ok(hit(&result)),
     };
     let began = Instant::now();
     let made = match action {

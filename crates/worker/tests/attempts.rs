@@ -305,7 +305,7 @@ async fn a_test_that_is_cancelled_did_not_fail() {
 async fn a_build_that_waits_for_another_run_can_be_cancelled() {
     let mut case = Case::new();
     let tree = case.tree(&[]);
-    let other = case.store.lock_action(Digest::of("key"), Scope::Trusted).expect("the lock");
+    let other = case.store.turn(Digest::of("key"), Scope::Trusted).expect("the lock");
     case.offer(build(Command::Script("true".to_owned()), tree));
     let waits = |event: &AttemptEvent| matches!(event, AttemptEvent::Progress { .. });
     assert_eq!(case.until(waits).await, None);
