@@ -39,9 +39,14 @@ impl Machine {
     }
 
     pub(crate) fn line(&self) -> String {
-        let Self { cpu, cores, memory_mib, kernel, commit, dirty, product } = self;
-        let dirty = if *dirty { " with changes" } else { "" };
-        format!("{cpu}, {cores} cores, {memory_mib} MiB, Linux {kernel}; {product} {commit}{dirty}")
+        let dirty = if self.dirty { " with changes" } else { "" };
+        format!("{}; {} {}{dirty}", self.itself(), self.product, self.commit)
+    }
+
+    /// The machine, without what was measured.
+    pub(crate) fn itself(&self) -> String {
+        let Self { cpu, cores, memory_mib, kernel, .. } = self;
+        format!("{cpu}, {cores} cores, {memory_mib} MiB, Linux {kernel}")
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! A run that ended well is kept as one file, so a bench that was stopped goes
 //! on where it was; all of that is below `target/`, or where `--results` says
-//! (`bench/results` has the runs of the published figures). See
+//! (`bench/results` has the runs of the published figures). Runs of one round are
+//! of one build on one machine; only whole rounds are shown. See
 //! `docs/performance.md` for what the numbers mean and
 //! `bench/baseline/README.md` for what is compared.
 
@@ -23,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use seatrial_core::digest::Digest;
 
 use self::plain::Caches;
 use self::project::{Project, remove};
@@ -47,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long)]
     again: bool,
     /// Where runs are kept, a file each, instead of below target/: to go on with
-    /// them in another clone
+    /// them in another clone. Whole rounds of other builds and machines stay
     #[arg(long, value_name = "DIR", conflicts_with = "again")]
     results: Option<PathBuf>,
     /// Instead: run every test so often in a row in one environment, and tell how
@@ -68,8 +70,11 @@ pub(crate) struct Setup {
     boot: PathBuf,
     components: PathBuf,
     cores: u32,
-    /// The machine, in words.
+    /// The machine and the commit, in words.
     machine: String,
+    /// What runs of one round have in common: the first digits of a digest of the
+    /// machine, of the programs that are measured and of the version of Go.
+    build: String,
 }
 
 /// Measures what is missing, and shows everything.
@@ -90,11 +95,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !args.show {
         measure(args, project, &dir, &results)?;
     }
-    let records = read(&results)?;
-    anyhow::ensure!(!records.is_empty(), "nothing was measured yet");
+    let all = read(&results)?;
+    let records = show::whole(&all);
+    anyhow::ensure!(!records.is_empty(), "no round was run by all three yet");
+    if records.len() < all.len() {
+        println!("left out: {} runs of rounds that not all have run", all.len() - records.len());
+    }
     let costs = tests_file::costs(&records);
-    let measured: BTreeSet<_> = records.iter().map(|record| record.measured.as_str()).collect();
-    let mut text = Vec::from_iter(measured).join("\n") + "\n\n" + &show::tables(&records);
+    let mut text = show::rounds(&records) + "\n" + &show::tables(&records);
     if let Some(agreement) = show::agreement(&records) {
         text += &format!("{agreement}\n\n");
     }
@@ -107,14 +115,21 @@ fn setup(args: &Args, project: Project, dir: &Path) -> anyhow::Result<Setup> {
     let product = Product::find(args.debug, None)?;
     product.cargo("build", &["--package", "seatrial-cluster", "--example", "boot"])?;
     let built = repository::target().join(product.profile());
-    let machine = Machine::read(&product)?.line();
-    println!("{machine}");
+    let (seatrial, boot) = (built.join("seatrial"), built.join("examples/boot"));
+    let machine = Machine::read(&product)?;
+    println!("{}", machine.line());
+    let go = measured::output(std::process::Command::new("go").arg("version"))?.0;
+    let mut same = machine.itself() + &go;
+    for program in [&seatrial, &boot] {
+        same += &Digest::of(std::fs::read(program)?).hex();
+    }
     Ok(Setup {
         project,
-        machine,
+        machine: machine.line(),
+        build: Digest::of(same).short(),
         scratch: dir.join("scratch"),
-        seatrial: built.join("seatrial"),
-        boot: built.join("examples/boot"),
+        seatrial,
+        boot,
         components: components()?,
         cores: u32::try_from(std::thread::available_parallelism()?.get())?,
     })
@@ -124,7 +139,7 @@ fn setup(args: &Args, project: Project, dir: &Path) -> anyhow::Result<Setup> {
 fn repeat(setup: &Setup, dir: &Path, times: u32) -> anyhow::Result<()> {
     let caches = Caches::in_dir(dir);
     remove(&setup.scratch)?;
-    caches.warm(&setup.project, &setup.scratch)?;
+    caches.warm(setup)?;
     let record = empty(setup, 0, Case::Unchanged, System::Baseline)?;
     let record = plain::repeat(setup, &caches, times, record)?;
     for red in &record.red {
@@ -161,7 +176,7 @@ fn measure(args: &Args, project: Project, dir: &Path, results: &Path) -> anyhow:
             let path = |system: System| {
                 results.join(format!("{round}-{}-{}.json", case.word(), system.word()))
             };
-            begin(&System::ALL.map(path), &setup.machine)?;
+            begin(&System::ALL.map(path), &setup.build, args.results.is_some())?;
             for system in System::in_turn(round) {
                 let path = path(system);
                 if path.exists() {
@@ -189,7 +204,6 @@ fn one(
     let branch = &setup.project.branch(case)?;
     remove(&setup.scratch)?;
     std::fs::create_dir_all(&setup.scratch)?;
-    let record = empty(setup, round, case, system)?;
     let mut record = if system == System::Seatrial {
         let state = dir.join("seatrial-state");
         if case == Case::Cold {
@@ -197,28 +211,28 @@ fn one(
         } else {
             seatrial::warm(setup, &state)?;
         }
-        seatrial::run(setup, &state, branch, record)?
+        seatrial::run(setup, &state, branch, empty(setup, round, case, system)?)?
     } else {
         let caches = Caches::in_dir(dir);
         if case == Case::Cold {
             caches.forget()?;
         } else {
-            caches.warm(&setup.project, &setup.scratch)?;
+            caches.warm(setup)?;
         }
-        plain::run(setup, &caches, branch, record)?
+        plain::run(setup, &caches, branch, empty(setup, round, case, system)?)?
     };
     record.load.1 = machine::load()?;
     Ok(record)
 }
 
-/// What was begun by another build or on another machine is begun again: ratios
-/// are of one of each.
-fn begin(paths: &[PathBuf], machine: &str) -> anyhow::Result<()> {
-    if paths.iter().all(|path| path.exists()) {
+/// What another build or machine has measured is measured again, but for whole
+/// rounds where those are kept: ratios are of one of each.
+fn begin(paths: &[PathBuf], build: &str, keep_whole: bool) -> anyhow::Result<()> {
+    if keep_whole && paths.iter().all(|path| path.exists()) {
         return Ok(());
     }
     for path in paths.iter().filter(|path| path.exists()) {
-        if record(path)?.measured != machine {
+        if record(path)?.build != build {
             println!("{}: of another build or machine; again", path.display());
             std::fs::remove_file(path)?;
         }
@@ -255,6 +269,7 @@ fn empty(setup: &Setup, round: u32, case: Case, system: System) -> anyhow::Resul
         tests: Vec::new(),
         load: (load, load),
         measured: setup.machine.clone(),
+        build: setup.build.clone(),
     })
 }
 

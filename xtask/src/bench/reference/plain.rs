@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use seatrial_core::step::Step;
 
 use self::cluster::Cluster;
-use super::project::{Project, remove};
+use super::project::remove;
 use super::record::{Record, System, TestTime};
 use super::works::Works;
 use super::{Setup, measured};
@@ -49,8 +49,9 @@ impl Caches {
     }
 
     /// Compiles all once, as the job of the commit before has done. Not measured.
-    pub(crate) fn warm(&self, project: &Project, scratch: &Path) -> anyhow::Result<()> {
-        let done = self.0.join(format!("warm-{}", project.tree));
+    pub(crate) fn warm(&self, setup: &Setup) -> anyhow::Result<()> {
+        let Setup { project, scratch, build, .. } = setup;
+        let done = self.0.join(format!("warm-{}-{build}", project.tree));
         if done.exists() {
             return Ok(());
         }

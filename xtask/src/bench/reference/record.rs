@@ -91,7 +91,8 @@ pub(crate) struct Record {
     pub(crate) red: Vec<String>,
     /// From nothing to the verdict, in seconds.
     pub(crate) wall_s: f64,
-    /// CPU time of all that was started, until all of it had ended.
+    /// CPU time of what was started: of Seatrial its nodes and itself, of plain
+    /// tools every command and cluster.
     pub(crate) core_s: f64,
     /// A row for each step of the table.
     pub(crate) rows: Vec<Row>,
@@ -107,6 +108,9 @@ pub(crate) struct Record {
     /// The machine, and the build of which commit, in words.
     #[serde(default)]
     pub(crate) measured: String,
+    /// What runs of one round have in common, a digest.
+    #[serde(default)]
+    pub(crate) build: String,
 }
 
 /// A row of the step table.
@@ -189,5 +193,6 @@ pub(crate) fn sample(system: System, case: Case, round: u32, wall_s: f64) -> Rec
         tests: Vec::new(),
         load: (0.0, 0.0),
         measured: "a machine; a build".to_owned(),
+        build: String::new(),
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn run(
 
 /// Builds all once, as the run of the commit before has done. Not measured.
 pub(crate) fn warm(setup: &Setup, state: &Path) -> anyhow::Result<()> {
-    let done = state.join(format!("bench-warm-{}", setup.project.tree));
+    let done = state.join(format!("bench-warm-{}-{}", setup.project.tree, setup.build));
     if done.exists() {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! The records of all runs, side by side.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::record::{Case, Record, System};
@@ -18,6 +19,44 @@ pub(crate) fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
 /// The runs of a case by a system.
 pub(crate) fn of(records: &[Record], case: Case, system: System) -> Vec<&Record> {
     records.iter().filter(|one| one.case == case && one.system == system).collect()
+}
+
+/// The runs of rounds that every system has run: only these stand side by side.
+pub(crate) fn whole(records: &[Record]) -> Vec<Record> {
+    let has = |round: &Record, system| {
+        let of = |one: &&Record| one.case == round.case && one.round == round.round;
+        records.iter().filter(of).any(|one| one.system == system)
+    };
+    let whole = |one: &&Record| System::ALL.iter().all(|system| has(one, *system));
+    records.iter().filter(whole).cloned().collect()
+}
+
+/// Each round by itself: walls in seconds, the load before each in parentheses,
+/// in the order of the runs' systems, and who was first. Below each build and machine.
+pub(crate) fn rounds(records: &[Record]) -> String {
+    let builds: BTreeSet<&str> = records.iter().map(|one| one.measured.as_str()).collect();
+    let mut out = String::new();
+    for build in builds {
+        let _ = writeln!(out, "{build}");
+        for case in Case::ALL {
+            let columns = System::ALL.map(|system| of(records, case, system));
+            for run in columns[0].iter().filter(|run| run.measured == build) {
+                let first = System::in_turn(run.round)[0].word();
+                let name = format!("{} {}, {first} first", case.word(), run.round);
+                let of = |runs: &Vec<&Record>| {
+                    let run = runs.iter().find(|one| one.round == run.round)?;
+                    Some(format!("{:>10.1} s ({:.1})", run.wall_s, run.load.0))
+                };
+                let _ = writeln!(
+                    out,
+                    "  {name:<28}{}",
+                    columns.iter().filter_map(of).collect::<String>()
+                );
+            }
+        }
+    }
+    out.push_str("walls of baseline, careful and seatrial, in parentheses the load before\n");
+    out
 }
 
 /// How many times as fast as the baseline a system was, in each round that both
@@ -133,12 +172,7 @@ pub(crate) fn page(records: &[Record], text: &str) -> String {
         |---|---|---|---|---|---|---|\n",
     );
     for case in Case::ALL {
-        let all = System::ALL.map(|system| of(records, case, system));
-        let has = |runs: &Vec<&Record>, round| runs.iter().any(|run| run.round == round);
-        let columns = all.clone().map(|mut runs| {
-            runs.retain(|run| all.iter().all(|others| has(others, run.round)));
-            runs
-        });
+        let columns = System::ALL.map(|system| of(records, case, system));
         let rounds = columns[0].len();
         if rounds == 0 {
             continue;
@@ -206,7 +240,7 @@ red, seatrial, round 2: default product TestA
         let of = |system, wall| sample(system, Case::Changed, 1, wall);
         let mut records = vec![of(System::Baseline, 300.0), of(System::Careful, 200.0)];
         let rows = |records: &[Record]| {
-            let page = page(records, "all of it\n\n");
+            let page = page(&whole(records), "all of it\n\n");
             assert!(page.ends_with("|\n\n```text\nall of it\n```\n"), "{page}");
             page.lines().filter(|line| line.contains(" s |")).collect::<Vec<_>>().join("\n")
         };
@@ -241,6 +275,27 @@ red, seatrial, round 2: default product TestA
         assert!(
             agreement(&runs).is_some_and(|text| text.starts_with("the broken commit is red in no"))
         );
+    }
+
+    #[test]
+    fn each_round_is_told_below_its_build() {
+        let of = |system, round, wall| sample(system, Case::Changed, round, wall);
+        let mut records: Vec<_> = [(1, 300.0), (2, 310.0)]
+            .into_iter()
+            .flat_map(|(round, wall)| System::ALL.map(|system| of(system, round, wall)))
+            .collect();
+        for one in &mut records[3..] {
+            one.measured = "another build".to_owned();
+            one.load.0 = 2.0;
+        }
+        let want = "\
+a machine; a build
+  changed 1, baseline first        300.0 s (0.0)     300.0 s (0.0)     300.0 s (0.0)
+another build
+  changed 2, careful first         310.0 s (2.0)     310.0 s (2.0)     310.0 s (2.0)
+walls of baseline, careful and seatrial, in parentheses the load before
+";
+        assert_eq!(rounds(&records), want);
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! How long the tests would take on other machines and with other numbers of
 //! environments. Pure arithmetic on what each test cost by itself.
 //!
-//! The model: an environment is started first, then takes the longest test that
-//! is left, again and again. A test that took `wall` seconds alone and used
-//! `core` core-seconds wants `core / wall` cores while it runs. When all that
-//! runs wants more cores than there are, all of it slows down by the same factor.
-//! That is pessimistic (what waits for a clock does not slow down) and does not
-//! know memory, disks, or what Kubernetes does when it is late.
+//! The model: each environment is of one configuration and takes tests of that.
+//! It is started first, then takes the longest test that is left, again and
+//! again. Environments are shared out evenly; a configuration that got none begins
+//! when an environment of another has nothing left. A test that took `wall`
+//! seconds alone and used `core` core-seconds wants `core / wall` cores while it
+//! runs. When all that runs wants more cores than there are, all of it slows down
+//! by the same factor. That is pessimistic (what waits for a clock does not slow
+//! down) and does not know memory, disks, or what Kubernetes does when it is late.
+
+use std::collections::VecDeque;
 
 /// What something costs when nothing else runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,25 +22,45 @@ pub(crate) struct Cost {
 }
 
 /// Seconds until the last test ends, on this many cores and in this many
-/// environments, each of which costs `start` before its first test.
-pub(crate) fn wall(tests: &[Cost], start: Cost, cores: u32, environments: usize) -> f64 {
-    let mut queue = tests.to_vec();
-    queue.sort_by(|a, b| a.wall.total_cmp(&b.wall)); // the longest is popped first
+/// environments at a time, each of which costs `start` before its first test.
+/// The tests are those of each configuration.
+pub(crate) fn wall(
+    configurations: &[Vec<Cost>],
+    start: Cost,
+    cores: u32,
+    environments: usize,
+) -> f64 {
+    let shares = &shares(configurations, environments);
+    let mut queues = configurations.to_vec();
+    for queue in &mut queues {
+        queue.sort_by(|a, b| a.wall.total_cmp(&b.wall)); // the longest is popped first
+    }
+    // Of what configuration each environment is: in turn, those of a first share first.
+    let rounds = shares.iter().copied().max().unwrap_or(0);
+    let places = |round| (0..shares.len()).filter(move |place| round < shares[*place]);
+    let mut waiting = (0..rounds).flat_map(places).collect::<VecDeque<usize>>();
+    let begin = |waiting: &mut VecDeque<usize>| Some((doing(start), waiting.pop_front()?));
     // What each environment does: seconds left at full speed, and cores wanted.
-    let mut running = vec![doing(start); environments.min(tests.len())];
+    let mut running: Vec<_> = (0..environments).map_while(|_| begin(&mut waiting)).collect();
     let mut now = 0.0;
     while !running.is_empty() {
-        let wanted: f64 = running.iter().map(|(_, cores)| cores).sum();
+        let wanted: f64 = running.iter().map(|((_, cores), _)| cores).sum();
         let speed = (f64::from(cores) / wanted).min(1.0);
-        let next = running.iter().map(|(left, _)| *left).fold(f64::INFINITY, f64::min);
+        let next = running.iter().map(|((left, _), _)| *left).fold(f64::INFINITY, f64::min);
         now += next / speed;
-        running.retain_mut(|(left, wanted)| {
+        running.retain_mut(|((left, wanted), place)| {
             *left -= next;
             if *left > 1e-9 {
                 return true;
             }
-            // An environment is over when nothing is left for it.
-            queue.pop().map(|test| (*left, *wanted) = doing(test)).is_some()
+            if let Some(test) = queues[*place].pop() {
+                (*left, *wanted) = doing(test);
+                return true;
+            }
+            // It is over, and another may have its room.
+            let Some((first, next)) = begin(&mut waiting) else { return false };
+            ((*left, *wanted), *place) = (first, next);
+            true
         });
     }
     now
@@ -44,11 +68,32 @@ pub(crate) fn wall(tests: &[Cost], start: Cost, cores: u32, environments: usize)
 
 /// The least wall in this many environments: the longest test after a start,
 /// and all core-seconds on all cores.
-pub(crate) fn bound(tests: &[Cost], start: Cost, cores: u32, environments: usize) -> f64 {
-    let longest = tests.iter().map(|test| test.wall).fold(0.0, f64::max);
-    let starts = start.core * environments.min(tests.len()) as f64;
-    let core: f64 = tests.iter().map(|test| test.core).sum::<f64>() + starts;
+pub(crate) fn bound(
+    configurations: &[Vec<Cost>],
+    start: Cost,
+    cores: u32,
+    environments: usize,
+) -> f64 {
+    let tests = || configurations.iter().flatten();
+    let longest = tests().map(|test| test.wall).fold(0.0, f64::max);
+    let starts = start.core * shares(configurations, environments).iter().sum::<usize>() as f64;
+    let core: f64 = tests().map(|test| test.core).sum::<f64>() + starts;
     (start.wall + longest).max(core / f64::from(cores))
+}
+
+/// How many environments each configuration is given: at least one, never more
+/// than it has tests.
+fn shares(configurations: &[Vec<Cost>], environments: usize) -> Vec<usize> {
+    let mut shares: Vec<usize> = configurations.iter().map(|tests| tests.len().min(1)).collect();
+    let mut left = environments.saturating_sub(shares.iter().sum());
+    while left > 0 {
+        let wants = |place: &usize| shares[*place] < configurations[*place].len();
+        let fewest = (0..shares.len()).filter(wants).min_by_key(|place| shares[*place]);
+        let Some(place) = fewest else { break };
+        shares[place] += 1;
+        left -= 1;
+    }
+    shares
 }
 
 fn doing(cost: Cost) -> (f64, f64) {
@@ -64,6 +109,10 @@ mod tests {
         list.iter().map(|(wall, core)| Cost { wall: *wall, core: *core }).collect()
     }
 
+    fn one(list: &[(f64, f64)]) -> [Vec<Cost>; 1] {
+        [costs(list)]
+    }
+
     const FREE: Cost = Cost { wall: 0.0, core: 0.0 };
 
     fn near(got: f64, want: f64) {
@@ -72,14 +121,14 @@ mod tests {
 
     #[test]
     fn one_environment_takes_them_one_after_the_other() {
-        let tests = costs(&[(3.0, 1.0), (5.0, 0.5), (2.0, 0.1)]);
+        let tests = one(&[(3.0, 1.0), (5.0, 0.5), (2.0, 0.1)]);
         near(wall(&tests, Cost { wall: 4.0, core: 4.0 }, 2, 1), 14.0);
         near(bound(&tests, Cost { wall: 4.0, core: 4.0 }, 2, 1), 9.0);
     }
 
     #[test]
     fn with_cores_enough_the_longest_goes_first() {
-        let tests = costs(&[(2.0, 0.1), (2.0, 0.1), (4.0, 0.1)]);
+        let tests = one(&[(2.0, 0.1), (2.0, 0.1), (4.0, 0.1)]);
         near(wall(&tests, FREE, 8, 2), 4.0);
         near(wall(&tests, FREE, 8, 32), 4.0);
     }
@@ -87,27 +136,30 @@ mod tests {
     #[test]
     fn without_cores_enough_all_slow_down() {
         // Four tests that each want a whole core, on two.
-        let tests = costs(&[(3.0, 3.0); 4]);
+        let tests = one(&[(3.0, 3.0); 4]);
         near(wall(&tests, FREE, 2, 4), 6.0);
         near(bound(&tests, FREE, 2, 4), 6.0);
         near(wall(&tests, FREE, 4, 4), 3.0);
     }
 
     #[test]
-    fn it_is_never_below_the_bound_nor_above_one_environment_and_all_cpu() {
+    fn it_is_never_below_the_bound_nor_above_one_after_the_other_and_all_cpu() {
         // All small mixtures of a few costs.
         let few = [(0.1, 0.05), (1.0, 1.5), (4.0, 0.2), (10.0, 9.0)];
         let start = Cost { wall: 3.0, core: 5.0 };
         for mixture in 1..256_usize {
             let picked = (0..8).filter(|bit| mixture >> bit & 1 == 1).map(|bit| few[bit % 4]);
-            let tests = costs(&picked.collect::<Vec<_>>());
+            let mut tests = costs(&picked.collect::<Vec<_>>());
+            // Some in a configuration of their own.
+            let others = tests.split_off(tests.len() * (mixture % 3) / 2);
+            let tests = [tests, others];
             for cores in [1, 2, 8] {
                 for environments in [1, 2, 5, 32] {
                     let got = wall(&tests, start, cores, environments);
                     let least = bound(&tests, start, cores, environments);
                     assert!(got >= least - 0.01, "{got} is below {least}");
-                    let all: f64 = tests.iter().map(|t| t.wall.max(t.core)).sum::<f64>()
-                        + start.wall.max(start.core) * environments as f64;
+                    let all: f64 = tests.iter().flatten().map(|t| t.wall.max(t.core)).sum::<f64>()
+                        + start.wall.max(start.core) * environments.max(2) as f64;
                     assert!(got <= all + 0.01, "{got} is above {all}");
                 }
             }
@@ -117,5 +169,19 @@ mod tests {
     #[test]
     fn no_tests_take_no_time() {
         near(wall(&[], Cost { wall: 3.0, core: 5.0 }, 2, 4), 0.0);
+        near(wall(&[Vec::new()], Cost { wall: 3.0, core: 5.0 }, 2, 4), 0.0);
+    }
+
+    #[test]
+    fn an_environment_takes_tests_of_its_configuration_alone() {
+        let tests = [costs(&[(5.0, 0.1); 2]), costs(&[(1.0, 0.1)])];
+        let start = Cost { wall: 2.0, core: 0.1 };
+        // One after the other, each with its start; both; the long ones in two.
+        near(wall(&tests, start, 8, 1), 2.0 + 10.0 + 2.0 + 1.0);
+        near(wall(&tests, start, 8, 2), 2.0 + 10.0);
+        near(wall(&tests, start, 8, 3), 2.0 + 5.0);
+        near(wall(&tests, start, 8, 9), 2.0 + 5.0);
+        assert_eq!(shares(&tests, 1), [1, 1]);
+        assert_eq!(shares(&tests, 9), [2, 1]);
     }
 }

@@ -72,17 +72,22 @@ pub(crate) fn start(records: &[Record]) -> Cost {
     }
 }
 
-/// The wall of all tests of both environments, on other machines and in other
-/// numbers of environments, beside the bound. Twice: with environments that have
+/// The wall of all tests of both configurations, on other machines and with other
+/// numbers of environments at a time, beside the bound. Twice: with environments that have
 /// to be started, and with a pool that has them.
 pub(crate) fn simulated(costs: &[TestCost], start: Cost) -> String {
-    let tests: Vec<Cost> =
-        costs.iter().map(|test| Cost { wall: test.wall_s, core: test.core_s }).collect();
+    let mut configurations: BTreeMap<&str, Vec<Cost>> = BTreeMap::new();
+    for test in costs {
+        let cost = Cost { wall: test.wall_s, core: test.core_s };
+        configurations.entry(&test.environment).or_default().push(cost);
+    }
+    let tests: Vec<Vec<Cost>> = configurations.into_values().collect();
+    let all = || tests.iter().flatten();
     let mut out = format!(
         "simulated: {} tests, {:.0} s and {:.0} core-s alone; an environment starts in {:.1} s with {:.1} core-s\n",
-        tests.len(),
-        tests.iter().map(|test| test.wall).sum::<f64>(),
-        tests.iter().map(|test| test.core).sum::<f64>(),
+        all().count(),
+        all().map(|test| test.wall).sum::<f64>(),
+        all().map(|test| test.core).sum::<f64>(),
         start.wall,
         start.core,
     );
