@@ -29,6 +29,10 @@ const ENVIRONMENTS: [(&str, &str); 2] = [("default", "deploy/base"), ("cached", 
 /// What has to be rolled out before the first test.
 const WORKLOADS: [&str; 3] = ["statefulset/store", "deployment/front", "deployment/leader"];
 
+/// Before a command: it ends with who started it. A bench that is killed leaves
+/// no tests behind that would disturb the next one.
+const ENDS_WITH_PARENT: [&str; 3] = ["setpriv", "--pdeathsig", "KILL"];
+
 /// Where the plain tools keep what outlives a job: the compiler's caches.
 pub(crate) struct Caches(PathBuf);
 
@@ -42,7 +46,8 @@ impl Caches {
     }
 
     fn go(&self, dir: &Path) -> Command {
-        let mut command = Command::new("go");
+        let mut command = Command::new(ENDS_WITH_PARENT[0]);
+        command.args(&ENDS_WITH_PARENT[1..]).arg("go");
         command.current_dir(dir).env("CGO_ENABLED", "0");
         command.env("GOCACHE", self.0.join("build")).env("GOMODCACHE", self.0.join("modules"));
         command

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use anyhow::Context as _;
 
 use super::super::{Setup, measured};
+use super::ENDS_WITH_PARENT;
 
 /// A running cluster.
 pub(super) struct Cluster {
@@ -103,7 +104,7 @@ impl Cluster {
     /// How `go test` starts a test program: on the node's network, as pods and
     /// Services have addresses only there.
     pub(super) fn exec(&self) -> String {
-        format!("nsenter --net=/proc/{}/ns/net", self.node)
+        format!("{} nsenter --net=/proc/{}/ns/net", ENDS_WITH_PARENT.join(" "), self.node)
     }
 
     /// The kubeconfig for programs on the node's network.
