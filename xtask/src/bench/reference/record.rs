@@ -141,6 +141,11 @@ impl TestTime {
 }
 
 impl Record {
+    /// Whether both are of one round of one case.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        (self.case, self.round) == (other.case, other.round)
+    }
+
     pub(crate) fn efficiency(&self) -> f64 {
         self.bound_s / self.wall_s
     }

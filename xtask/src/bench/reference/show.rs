@@ -23,36 +23,31 @@ pub(crate) fn of(records: &[Record], case: Case, system: System) -> Vec<&Record>
 
 /// The runs of rounds that every system has run: only these stand side by side.
 pub(crate) fn whole(records: &[Record]) -> Vec<Record> {
-    let has = |round: &Record, system| {
-        let of = |one: &&Record| one.case == round.case && one.round == round.round;
-        records.iter().filter(of).any(|one| one.system == system)
+    let whole = |run: &&Record| {
+        let round = || records.iter().filter(|one| one.is_beside(run));
+        System::ALL.iter().all(|system| round().any(|one| one.system == *system))
     };
-    let whole = |one: &&Record| System::ALL.iter().all(|system| has(one, *system));
     records.iter().filter(whole).cloned().collect()
 }
 
 /// Each round by itself: walls in seconds, the load before each in parentheses,
-/// in the order of the runs' systems, and who was first. Below each build and machine.
+/// in the order of the systems, and who was first. Below each build and machine.
 pub(crate) fn rounds(records: &[Record]) -> String {
     let builds: BTreeSet<&str> = records.iter().map(|one| one.measured.as_str()).collect();
     let mut out = String::new();
     for build in builds {
         let _ = writeln!(out, "{build}");
-        for case in Case::ALL {
-            let columns = System::ALL.map(|system| of(records, case, system));
-            for run in columns[0].iter().filter(|run| run.measured == build) {
-                let first = System::in_turn(run.round)[0].word();
-                let name = format!("{} {}, {first} first", case.word(), run.round);
-                let of = |runs: &Vec<&Record>| {
-                    let run = runs.iter().find(|one| one.round == run.round)?;
-                    Some(format!("{:>10.1} s ({:.1})", run.wall_s, run.load.0))
-                };
-                let _ = writeln!(
-                    out,
-                    "  {name:<28}{}",
-                    columns.iter().filter_map(of).collect::<String>()
-                );
-            }
+        let firsts = Case::ALL.into_iter().flat_map(|case| of(records, case, System::ALL[0]));
+        for run in firsts.filter(|run| run.measured == build) {
+            let name = format!(
+                "{} {}, {} first",
+                run.case.word(),
+                run.round,
+                System::in_turn(run.round)[0].word()
+            );
+            let round = records.iter().filter(|one| one.is_beside(run));
+            let cells = round.map(|one| format!("{:>10.1} s ({:.1})", one.wall_s, one.load.0));
+            let _ = writeln!(out, "  {name:<28}{}", cells.collect::<String>());
         }
     }
     out.push_str("walls of baseline, careful and seatrial, in parentheses the load before\n");

@@ -10,8 +10,6 @@
 //! by the same factor. That is pessimistic (what waits for a clock does not slow
 //! down) and does not know memory, disks, or what Kubernetes does when it is late.
 
-use std::collections::VecDeque;
-
 /// What something costs when nothing else runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cost {
@@ -30,37 +28,31 @@ pub(crate) fn wall(
     cores: u32,
     environments: usize,
 ) -> f64 {
-    let shares = &shares(configurations, environments);
     let mut queues = configurations.to_vec();
     for queue in &mut queues {
         queue.sort_by(|a, b| a.wall.total_cmp(&b.wall)); // the longest is popped first
     }
-    // Of what configuration each environment is: in turn, those of a first share first.
-    let rounds = shares.iter().copied().max().unwrap_or(0);
-    let places = |round| (0..shares.len()).filter(move |place| round < shares[*place]);
-    let mut waiting = (0..rounds).flat_map(places).collect::<VecDeque<usize>>();
-    let begin = |waiting: &mut VecDeque<usize>| Some((doing(start), waiting.pop_front()?));
+    let mut waiting = places(configurations, environments).into_iter();
     // What each environment does: seconds left at full speed, and cores wanted.
-    let mut running: Vec<_> = (0..environments).map_while(|_| begin(&mut waiting)).collect();
+    let begun = |place| (doing(start), place);
+    let mut running: Vec<_> = waiting.by_ref().take(environments).map(begun).collect();
     let mut now = 0.0;
     while !running.is_empty() {
         let wanted: f64 = running.iter().map(|((_, cores), _)| cores).sum();
         let speed = (f64::from(cores) / wanted).min(1.0);
         let next = running.iter().map(|((left, _), _)| *left).fold(f64::INFINITY, f64::min);
         now += next / speed;
-        running.retain_mut(|((left, wanted), place)| {
-            *left -= next;
-            if *left > 1e-9 {
+        running.retain_mut(|(does, place)| {
+            does.0 -= next;
+            if does.0 > 1e-9 {
                 return true;
             }
             if let Some(test) = queues[*place].pop() {
-                (*left, *wanted) = doing(test);
+                *does = doing(test);
                 return true;
             }
             // It is over, and another may have its room.
-            let Some((first, next)) = begin(&mut waiting) else { return false };
-            ((*left, *wanted), *place) = (first, next);
-            true
+            waiting.next().map(begun).map(|other| (*does, *place) = other).is_some()
         });
     }
     now
@@ -76,24 +68,20 @@ pub(crate) fn bound(
 ) -> f64 {
     let tests = || configurations.iter().flatten();
     let longest = tests().map(|test| test.wall).fold(0.0, f64::max);
-    let starts = start.core * shares(configurations, environments).iter().sum::<usize>() as f64;
+    let starts = start.core * places(configurations, environments).len() as f64;
     let core: f64 = tests().map(|test| test.core).sum::<f64>() + starts;
     (start.wall + longest).max(core / f64::from(cores))
 }
 
-/// How many environments each configuration is given: at least one, never more
-/// than it has tests.
-fn shares(configurations: &[Vec<Cost>], environments: usize) -> Vec<usize> {
-    let mut shares: Vec<usize> = configurations.iter().map(|tests| tests.len().min(1)).collect();
-    let mut left = environments.saturating_sub(shares.iter().sum());
-    while left > 0 {
-        let wants = |place: &usize| shares[*place] < configurations[*place].len();
-        let fewest = (0..shares.len()).filter(wants).min_by_key(|place| shares[*place]);
-        let Some(place) = fewest else { break };
-        shares[place] += 1;
-        left -= 1;
-    }
-    shares
+/// The configuration of each environment, in the order of their starts: all in
+/// turn, each at least once and never more often than it has tests.
+fn places(configurations: &[Vec<Cost>], environments: usize) -> Vec<usize> {
+    let has = |turn| {
+        let places = configurations.iter().enumerate();
+        places.filter(move |(_, tests)| turn < tests.len()).map(|(place, _)| place)
+    };
+    let most = configurations.iter().map(Vec::len).max().unwrap_or(0);
+    (0..most).flat_map(has).take(environments.max(has(0).count())).collect()
 }
 
 fn doing(cost: Cost) -> (f64, f64) {
@@ -181,7 +169,7 @@ mod tests {
         near(wall(&tests, start, 8, 2), 2.0 + 10.0);
         near(wall(&tests, start, 8, 3), 2.0 + 5.0);
         near(wall(&tests, start, 8, 9), 2.0 + 5.0);
-        assert_eq!(shares(&tests, 1), [1, 1]);
-        assert_eq!(shares(&tests, 9), [2, 1]);
+        assert_eq!(places(&tests, 1), [0, 1]);
+        assert_eq!(places(&tests, 9), [0, 1, 0]);
     }
 }
