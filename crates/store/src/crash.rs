@@ -107,10 +107,11 @@ fn work(store: &Store) {
         let tree = put_tree(store, step);
         say(&format!("ack tree {tree}"));
         let key = Digest::of(format!("{KEY} {step}"));
-        if let Turn::Make(lock) = store.turn(key, Scope::Trusted).expect("turn") {
-            say(&format!("ack epoch {key} {}", lock.epoch.0));
-            store.record(key, Scope::Trusted, &result(step, tree)).expect("record");
-        }
+        let Turn::Make(lock) = store.turn(key, Scope::Trusted).expect("turn") else {
+            panic!("the store is new");
+        };
+        say(&format!("ack epoch {key} {}", lock.epoch.0));
+        store.record(key, Scope::Trusted, &result(step, tree)).expect("record");
         say(&format!("ack result {key} {tree}"));
         let events = [format!("event {step}")];
         let state = format!("state {step}");
